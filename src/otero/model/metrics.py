@@ -1,0 +1,51 @@
+"""Metrics on their way in."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from otero.model.labels import LabelBytes
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Exemplar:
+    """One exemplar of one series: `labels` is usually a trace id. Few per scrape, hence objects."""
+
+    ref: int
+    labels: LabelBytes
+    value: float
+    time_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Metadata:
+    """What an exposition says of a metric family. `type` is Prometheus' lower-case word, "unknown" when not said."""
+
+    metric: str
+    type: str = "unknown"
+    help: str = ""
+    unit: str = ""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MetricBatch:
+    """N float samples as columns, ready for the intake.
+
+    refs      int64 [N]: references of the series registry (`storage/registry.py`). A scraper hands over the very same
+              array object at each scrape of an unchanged target, which is what the head's fast path looks for.
+    times_ms  int64 [N].
+    values    float64 [N]; STALE marks the end of a series.
+    start_ms  int64 [N] or None: start timestamps, 0 where unknown.
+    Ownership passes to the receiver with the call; neither side mutates the arrays afterwards.
+    """
+
+    refs: NDArray[np.int64]
+    times_ms: NDArray[np.int64]
+    values: NDArray[np.float64]
+    start_ms: NDArray[np.int64] | None = None
+    exemplars: tuple[Exemplar, ...] = ()
+    metadata: tuple[Metadata, ...] = field(default=())
+
+    def __len__(self) -> int:
+        return len(self.refs)

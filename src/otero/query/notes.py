@@ -1,0 +1,35 @@
+"""Doubts that travel with an answer: Prometheus' warnings and infos."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class NoteKind(StrEnum):
+    WARNING = "warning"
+    INFO = "info"
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """One doubt about a result. `start` and `end` are character offsets in the query; -1 when it has no place there."""
+
+    kind: NoteKind
+    text: str
+    start: int = -1
+    end: int = -1
+
+
+class Notes:
+    """Collects the notes of one query, each once, in order of appearance."""
+
+    def __init__(self) -> None:
+        self._notes: dict[Note, None] = {}
+
+    def warn(self, text: str, start: int = -1, end: int = -1) -> None:
+        self._notes[Note(NoteKind.WARNING, text, start, end)] = None
+
+    def inform(self, text: str, start: int = -1, end: int = -1) -> None:
+        self._notes[Note(NoteKind.INFO, text, start, end)] = None
+
+    def all(self) -> tuple[Note, ...]:
+        return tuple(self._notes)
