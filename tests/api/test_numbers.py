@@ -1,0 +1,54 @@
+"""Numbers in JSON look as Go prints them."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from otero.api.prometheus.numbers import time_text, value_text, value_texts
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.0, "0"),
+        (-0.0, "-0"),
+        (1.0, "1"),
+        (-2.5, "-2.5"),
+        (0.1, "0.1"),
+        (1e15, "1000000000000000"),
+        (1e16, "10000000000000000"),
+        (1.2345678901234567e20, "123456789012345670000"),
+        (1e21, "1e+21"),
+        (1e-5, "0.00001"),
+        (1.5e-6, "0.0000015"),
+        (9.9e-7, "9.9e-07"),
+        (5e-324, "5e-324"),
+        (1.7976931348623157e308, "1.7976931348623157e+308"),
+        (math.inf, "+Inf"),
+        (-math.inf, "-Inf"),
+        (math.nan, "NaN"),
+    ],
+)
+def test_a_value_is_printed_as_go_prints_it(value: float, text: str) -> None:
+    assert value_text(value) == text
+
+
+@given(st.lists(st.floats()))
+def test_many_values_print_as_one_does(values: list[float]) -> None:
+    assert value_texts(np.array(values, np.float64)) == [value_text(value).encode() for value in values]
+
+
+@given(st.floats(allow_nan=False))
+def test_a_printed_value_reads_back_as_the_same_number(value: float) -> None:
+    assert float(value_text(value)) == value
+
+
+@pytest.mark.parametrize(
+    ("time_ms", "text"),
+    [(0, "0"), (1_000, "1"), (1_500, "1.500"), (1_001, "1.001"), (-1, "-0.001"), (-1_500, "-1.500")],
+)
+def test_a_time_has_three_decimals_or_none(time_ms: int, text: str) -> None:
+    assert time_text(time_ms) == text
