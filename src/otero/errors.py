@@ -83,6 +83,17 @@ class BadConfig(BadInput):
         self.problems = problems
 
 
+class BadField(ValueError):
+    """A value that a configuration Struct refuses; `at` is the key below that Struct, when one key is at fault.
+
+    A ValueError, so that msgspec takes it from `__post_init__`; the decoder of `source` makes it a `Problem`.
+    """
+
+    def __init__(self, message: str, at: str = "") -> None:
+        super().__init__(message)
+        self.at = at
+
+
 class BadQuery(BadInput):
     """A query text that cannot be used. `start` and `end` are offsets in characters, `line` and `column` count from 1."""
 
