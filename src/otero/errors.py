@@ -3,7 +3,8 @@
     OteroError
     ├── BadInput        the caller's fault; the same request fails again
     │   ├── BadConfig   a configuration file; carries file, line and path
-    │   └── BadQuery    a query text; carries the position in it
+    │   ├── BadQuery    a query text; carries the position in it
+    │   └── ExecutionError  a query that was understood and has no answer on this data
     ├── NotFound        nothing is there under that name
     ├── Conflict        it is there already, or somebody else holds it
     ├── LimitExceeded   a bound that protects the server; ask for less, or raise the setting that it names
@@ -103,3 +104,7 @@ class BadQuery(BadInput):
         self.column = column
         self.start = start
         self.end = end
+
+
+class ExecutionError(BadInput):
+    """A query that was understood and has no answer on this data, such as a many-to-many match."""

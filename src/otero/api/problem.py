@@ -10,6 +10,7 @@ from otero.errors import (
     BadInput,
     Cancelled,
     Conflict,
+    ExecutionError,
     LimitExceeded,
     NotFound,
     OteroError,
@@ -22,6 +23,7 @@ _log = logging.getLogger(__name__)
 CLIENT_CLOSED_REQUEST = 499
 
 _KINDS: tuple[tuple[type[OteroError], int, str], ...] = (
+    (ExecutionError, 422, "execution"),
     (BadInput, 400, "bad_data"),
     (NotFound, 404, "not_found"),
     (Conflict, 409, "execution"),
@@ -32,14 +34,8 @@ _KINDS: tuple[tuple[type[OteroError], int, str], ...] = (
 )
 
 
-class ExecutionError(OteroError):
-    """A query that was understood and cannot be evaluated on this data: Prometheus' 422 `execution`."""
-
-
 def classify(error: Exception) -> tuple[int, str, str]:
     """HTTP status, Prometheus' `errorType` and text of an error. A bug is logged and told without its inside."""
-    if isinstance(error, ExecutionError):
-        return 422, "execution", str(error)
     for kind, status, word in _KINDS:
         if isinstance(error, kind):
             return status, word, str(error)

@@ -25,7 +25,13 @@ class QueryPool:
     """
 
     def __init__(
-        self, clock: Clock, *, workers: int = 4, queue: int = 200, timeout_s: float = 120.0, max_samples: int = 50_000_000
+        self,
+        clock: Clock,
+        *,
+        workers: int = 4,
+        queue: int = 200,
+        timeout_s: float = 120.0,
+        max_samples: int = 50_000_000,
     ) -> None:
         self._clock = clock
         self._threads = ThreadPoolExecutor(workers, thread_name_prefix="query")

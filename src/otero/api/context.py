@@ -1,0 +1,46 @@
+"""What the HTTP dialects work with; `app.py` fills it in."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from otero.api.queries import QueryPool
+from otero.clock import Clock
+from otero.config import Config
+from otero.ingest.scrape.manager import ScrapeManager
+from otero.query.promql.engine import Engine
+from otero.storage.metrics import MetricStore
+
+
+class Lifecycle(Protocol):
+    """State of the running server that the API shows or changes."""
+
+    @property
+    def config(self) -> Config: ...
+
+    @property
+    def ready(self) -> bool: ...
+
+    @property
+    def started_ms(self) -> int: ...
+
+    @property
+    def reloaded_ms(self) -> int: ...
+
+    @property
+    def reload_ok(self) -> bool: ...
+
+    async def reload(self) -> None: ...
+
+
+@dataclass(frozen=True)
+class ApiContext:
+    """The parts of one Otero that its HTTP API speaks of."""
+
+    clock: Clock
+    store: MetricStore
+    engine: Engine
+    queries: QueryPool
+    scrapes: ScrapeManager
+    lifecycle: Lifecycle
+    flags: Mapping[str, str]
