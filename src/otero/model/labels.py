@@ -141,6 +141,8 @@ class LabelTable:
                 span = int(combined.max(initial=0)) + 1
             combined = combined * width + column.codes
             span *= width
+        if span <= 1 << 16 or span <= 8 * self.size:
+            return _group_by_table(combined, span)
         _, first, inverse = np.unique(combined, return_index=True, return_inverse=True)
         order = np.argsort(first, kind="stable")
         rank = np.empty(len(order), np.intp)
@@ -174,12 +176,15 @@ class LabelTable:
         size = sum(table.size for table in tables)
         columns: dict[str, LabelColumn] = {}
         for name in sorted({name for table in tables for name in table.columns}):
-            index: dict[str, int] = {"": 0}
+            shared = next((table.columns[name].values for table in tables if name in table.columns), ("",))
+            index = dict(zip(shared, range(len(shared)), strict=True))
             codes = np.zeros(size, np.int32)
             at = 0
             for table in tables:
                 column = table.columns.get(name)
-                if column is not None:
+                if column is not None and column.values is shared:
+                    codes[at : at + table.size] = column.codes
+                elif column is not None:
                     recode = np.fromiter(
                         (index.setdefault(value, len(index)) for value in column.values),
                         np.int32,
@@ -189,3 +194,13 @@ class LabelTable:
                 at += table.size
             columns[name] = LabelColumn(tuple(index), codes)
         return LabelTable(size, columns)
+
+
+def _group_by_table(codes: NDArray[np.int64], span: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """`LabelTable.group` for codes below a small `span`: a look-up table in place of a sort."""
+    rows = np.arange(len(codes), dtype=np.intp)
+    first = np.empty(span, np.intp)
+    first[codes[::-1]] = rows[::-1]  # the last write wins: the first row of each code
+    representatives = np.flatnonzero(first[codes] == rows)
+    first[codes[representatives]] = rows[: len(representatives)]
+    return first[codes], representatives

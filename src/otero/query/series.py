@@ -41,12 +41,15 @@ class StepMatrix:
     values  float64 [steps, S], time-major, C-contiguous where it was made by us.
     present bool [steps, S], or None when every series has a value at every step. Where it is False the value is
             meaningless (often NaN). A NaN that is present is an ordinary value.
+    drop_name bool [S] or None for nowhere: the metric name of this series goes away when the query ends
+            (Prometheus' delayed name removal; unused without that feature).
     Never mutated once handed over.
     """
 
     labels: LabelTable
     values: NDArray[np.float64]
     present: NDArray[np.bool_] | None = None
+    drop_name: NDArray[np.bool_] | None = None
 
     @property
     def step_count(self) -> int:
@@ -66,4 +69,5 @@ class StepMatrix:
             self.labels.take(series),
             self.values.take(series, axis=1),
             None if self.present is None else self.present.take(series, axis=1),
+            None if self.drop_name is None else self.drop_name[series],
         )
