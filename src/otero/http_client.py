@@ -1,12 +1,32 @@
-"""Outgoing HTTP: its settings, as every part of Prometheus' configuration takes them."""
+"""Outgoing HTTP: its settings, as every part of Prometheus' configuration takes them, and the client made of them."""
 
+import asyncio
+import base64
+import ipaddress
+import os
+import socket
+import ssl
+import tempfile
+import urllib.parse
+import urllib.request
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
+import aiohttp
 import msgspec
+from aiohttp.abc import AbstractResolver, ResolveResult
 from msgspec.structs import force_setattr
+from multidict import CIMultiDict, CIMultiDictProxy
+from yarl import URL
 
-from otero.errors import BadField
+from otero import __version__
+from otero.errors import BadField, BadInput, LimitExceeded, TimedOut, Unavailable
 from otero.fields import FilePath, Secret, Url
+
+USER_AGENT = f"Otero/{__version__}"
 
 TlsVersion = Literal["TLS10", "TLS11", "TLS12", "TLS13"]
 
@@ -206,3 +226,371 @@ class HttpClientConfig(ProxyConfig, frozen=True, kw_only=True):
     def http_client(self) -> "HttpClientConfig":
         """Only these settings, of a Struct that inherits them: what two users of one session must agree on."""
         return HttpClientConfig(**{name: getattr(self, name) for name in HttpClientConfig.__struct_fields__})
+
+
+class Hosts:
+    """Where names lead, as `curl --resolve`: `{"app": "127.0.0.1", "app:5000": "127.0.0.1:15000"}`.
+
+    Only the connection goes elsewhere; the Host header and the name that TLS checks stay as written. An entry with a
+    port wins over one without.
+    """
+
+    def __init__(self, mapping: Mapping[str, str] | None = None) -> None:
+        self._places: dict[tuple[str, int | None], tuple[str, int | None]] = {}
+        for name, place in (mapping or {}).items():
+            self._places[_split_host(name.lower())] = _split_host(place)
+
+    def place(self, host: str, port: int) -> tuple[str, int] | None:
+        """Host and port to connect to instead, or None."""
+        found = self._places.get((host.lower(), port)) or self._places.get((host.lower(), None))
+        return None if found is None else (found[0], port if found[1] is None else found[1])
+
+
+def _split_host(text: str) -> tuple[str, int | None]:
+    parts = urllib.parse.urlsplit(f"//{text}")
+    try:
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        host, port = None, None
+    if not host or parts.path or parts.query:
+        raise BadInput(f"hosts: {text!r} is neither a name nor name:port")
+    return host, port
+
+
+class _Resolver(AbstractResolver):
+    def __init__(self, hosts: Hosts) -> None:
+        self._hosts = hosts
+        self._system = aiohttp.ThreadedResolver()
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
+    ) -> list[ResolveResult]:
+        place = self._hosts.place(host, port)
+        if place is None:
+            return await self._system.resolve(host, port, family)
+        try:
+            version = ipaddress.ip_address(place[0]).version
+        except ValueError:
+            return await self._system.resolve(place[0], place[1], family)
+        return [
+            ResolveResult(
+                hostname=host,
+                host=place[0],
+                port=place[1],
+                family=socket.AF_INET6 if version == 6 else socket.AF_INET,
+                proto=0,
+                flags=0,
+            )
+        ]
+
+    async def close(self) -> None:
+        await self._system.close()
+
+
+class FileText:
+    """The text of a file without surrounding white space, read again when the file changes."""
+
+    def __init__(self, path: str) -> None:
+        self._path = Path(path)
+        self._stamp: tuple[int, int, int] | None = None
+        self._text = ""
+
+    def read(self) -> str:
+        """Raises Unavailable when the file cannot be read."""
+        try:
+            stamp = _stamp(self._path)
+            if stamp != self._stamp:
+                self._text = self._path.read_text().strip()
+                self._stamp = stamp
+        except (OSError, UnicodeDecodeError) as error:
+            raise Unavailable(f"cannot read {self._path}: {getattr(error, 'strerror', error)}") from None
+        return self._text
+
+
+def _stamp(path: Path) -> tuple[int, int, int]:
+    status = path.stat()
+    return status.st_mtime_ns, status.st_size, status.st_ino
+
+
+_TLS_VERSIONS = {
+    "TLS10": ssl.TLSVersion.TLSv1,
+    "TLS11": ssl.TLSVersion.TLSv1_1,
+    "TLS12": ssl.TLSVersion.TLSv1_2,
+    "TLS13": ssl.TLSVersion.TLSv1_3,
+}
+
+
+def tls_context(config: TlsConfig) -> ssl.SSLContext:
+    """The TLS settings of a client. Raises Unavailable for files that cannot be read or used."""
+    context = ssl.create_default_context()
+    try:
+        if config.ca_file or config.ca:
+            context = ssl.create_default_context(cafile=config.ca_file or None, cadata=config.ca or None)
+        if config.cert_file and config.key_file:
+            context.load_cert_chain(config.cert_file, config.key_file)
+        elif config.cert or config.cert_file:
+            _load_inline_chain(context, config)
+    except (OSError, ValueError) as error:
+        raise Unavailable(f"cannot set up TLS: {error}") from None
+    if config.insecure_skip_verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    if config.min_version:
+        context.minimum_version = _TLS_VERSIONS[config.min_version]
+    if config.max_version:
+        context.maximum_version = _TLS_VERSIONS[config.max_version]
+    return context
+
+
+def _load_inline_chain(context: ssl.SSLContext, config: TlsConfig) -> None:
+    cert = config.cert or Path(config.cert_file).read_text()
+    key = config.key.reveal() or Path(config.key_file).read_text()
+    with tempfile.NamedTemporaryFile("w", suffix=".pem") as file:  # OpenSSL takes keys from files only
+        file.write(f"{cert}\n{key}\n")
+        file.flush()
+        context.load_cert_chain(file.name)
+
+
+@dataclass(frozen=True, slots=True)
+class HttpResponse:
+    """An answer whose body was read to its end and decompressed. `size` is the number of bytes of `body`."""
+
+    status: int
+    reason: str
+    headers: CIMultiDictProxy[str]
+    body: bytes
+
+    @property
+    def content_type(self) -> str:
+        return self.headers.get("Content-Type", "")
+
+
+class HttpClient:
+    """A client made of one HttpClientConfig; safe for many requests at once, inside one event loop.
+
+    Files of credentials and certificates are read again when they change. Bodies are bounded after decompression.
+    """
+
+    def __init__(self, config: HttpClientConfig, hosts: Hosts | None = None) -> None:
+        self.config = config
+        self._hosts = hosts or Hosts()
+        self._session: aiohttp.ClientSession | None = None
+        self._files = {path: FileText(path) for path in _credential_files(config)}
+        self._tls: tuple[object, ssl.SSLContext] | None = None
+
+    async def request(
+        self,
+        method: str,
+        url: str | URL,
+        *,
+        headers: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+        timeout_s: float,
+        max_bytes: int,
+        on_bytes: Callable[[int], None] | None = None,
+    ) -> HttpResponse:
+        """One request and its whole answer, whatever its status.
+
+        `on_bytes` is told the number of body bytes held so far, and may raise to stop reading. Raises TimedOut,
+        LimitExceeded (the body is longer than `max_bytes`), Unavailable (anything else that went wrong on the way).
+        """
+        what = f'{method.title()} "{url}"'
+        try:
+            async with asyncio.timeout(timeout_s), self._send(method, url, headers, body) as response:
+                content = await _read(response, max_bytes, on_bytes)
+                return HttpResponse(response.status, response.reason or "", response.headers, content)
+        except TimeoutError:
+            raise TimedOut(
+                f"{what}: context deadline exceeded (no complete answer in {timeout_s:g} s)"
+            ) from None
+        except aiohttp.ClientConnectorError as error:
+            raise Unavailable(f"{what}: {_connect_error(error)}") from None
+        except aiohttp.TooManyRedirects:
+            raise Unavailable(f"{what}: stopped after 10 redirects") from None
+        except (aiohttp.ClientError, ValueError, OSError, zlib.error) as error:
+            raise Unavailable(f"{what}: {str(error) or type(error).__name__}") from None
+
+    async def close(self) -> None:
+        """Close all connections; requests that are under way fail."""
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    def _send(
+        self, method: str, url: str | URL, headers: Mapping[str, str] | None, body: bytes | None
+    ) -> Any:
+        config = self.config
+        target = url if isinstance(url, URL) else URL(url, encoded=True)
+        options: dict[str, Any] = {}
+        if target.scheme == "https":
+            options["ssl"] = self._tls_context()
+            if config.tls_config.server_name:
+                options["server_hostname"] = config.tls_config.server_name
+        elif target.scheme != "http":
+            raise ValueError(f"unsupported protocol scheme {target.scheme!r}")
+        if proxy := self._proxy(target):
+            options["proxy"] = proxy
+            options["proxy_headers"] = {
+                name: ",".join(secret.reveal() for secret in secrets)
+                for name, secrets in config.proxy_connect_header.items()
+            }
+        return self._open().request(
+            method,
+            target,
+            headers=self._headers(headers),
+            data=body,
+            allow_redirects=config.follow_redirects,
+            max_redirects=10,
+            **options,
+        )
+
+    def _open(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(
+                    limit=0,
+                    keepalive_timeout=300,
+                    resolver=_Resolver(self._hosts),
+                    ttl_dns_cache=10,
+                ),
+                timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
+                auto_decompress=False,
+                cookie_jar=aiohttp.DummyCookieJar(),
+                skip_auto_headers=("Accept-Encoding",),
+            )
+        return self._session
+
+    def _headers(self, given: Mapping[str, str] | None) -> CIMultiDict[str]:
+        config = self.config
+        headers = CIMultiDict({"User-Agent": USER_AGENT, "Accept-Encoding": "gzip"})
+        for name, header in config.http_headers.items():
+            for value in header.values:
+                headers.add(name, value)
+            for secret in header.secrets:
+                headers.add(name, secret.reveal())
+            for path in header.files:
+                headers.add(name, self._files[path].read())
+        if given:
+            headers.update(given)
+        if (basic := config.basic_auth) is not None:
+            user = self._text(basic.username, basic.username_file)
+            password = self._text(basic.password.reveal(), basic.password_file)
+            token = base64.b64encode(f"{user}:{password}".encode()).decode()
+            headers["Authorization"] = f"Basic {token}"
+        elif (authorization := config.authorization) is not None:
+            credentials = self._text(authorization.credentials.reveal(), authorization.credentials_file)
+            headers["Authorization"] = f"{authorization.type} {credentials}"
+        return headers
+
+    def _text(self, text: str, path: str) -> str:
+        return self._files[path].read() if path else text
+
+    def _tls_context(self) -> ssl.SSLContext:
+        config = self.config.tls_config
+        paths = (config.ca_file, config.cert_file, config.key_file)
+        try:
+            stamps = [_stamp(Path(path)) for path in paths if path]
+        except OSError as error:
+            raise ValueError(f"cannot read {error.filename}: {error.strerror}") from None
+        if self._tls is None or self._tls[0] != stamps:
+            self._tls = (stamps, tls_context(config))
+        return self._tls[1]
+
+    def _proxy(self, url: URL) -> str | None:
+        config = self.config
+        if config.proxy_url:
+            return None if config.no_proxy and bypasses(config.no_proxy, url) else config.proxy_url
+        if config.proxy_from_environment:
+            proxies = urllib.request.getproxies()
+            return None if bypasses(proxies.get("no", ""), url) else proxies.get(url.scheme)
+        return None
+
+
+def bypasses(no_proxy: str, url: URL) -> bool:
+    """Whether a list in the form of the variable `no_proxy` says that the host is asked directly.
+
+    Entries are names (with their subdomains), addresses, networks, each with or without a port, or `*`.
+    """
+    host, port = (url.host or "").lower(), url.port
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        address = None
+    if host == "localhost" or (address is not None and address.is_loopback):
+        return True
+    for entry in filter(None, (part.strip().lower() for part in no_proxy.split(","))):
+        if entry == "*":
+            return True
+        if address is not None and "/" in entry:
+            try:
+                if address in ipaddress.ip_network(entry, strict=False):
+                    return True
+            except ValueError:
+                continue
+        name, colon, number = entry.partition(":") if entry.count(":") == 1 else (entry, "", "")
+        if colon and number != str(port):
+            continue
+        name = name.removeprefix("*")
+        if host == name.removeprefix(".") and not (name.startswith(".") and address is None):
+            return True
+        if address is None and host.endswith(name if name.startswith(".") else f".{name}"):
+            return True
+    return False
+
+
+def _credential_files(config: HttpClientConfig) -> list[str]:
+    paths = [path for header in config.http_headers.values() for path in header.files]
+    if config.basic_auth is not None:
+        paths += [config.basic_auth.username_file, config.basic_auth.password_file]
+    if config.authorization is not None:
+        paths.append(config.authorization.credentials_file)
+    return [path for path in paths if path]
+
+
+_STEP = 1 << 18
+"""Decompressed bytes between two visits to the event loop, so that a bomb does not hold up its neighbours."""
+
+
+async def _read(
+    response: aiohttp.ClientResponse, max_bytes: int, on_bytes: Callable[[int], None] | None
+) -> bytes:
+    encoding = response.headers.get("Content-Encoding", "").lower()
+    inflate = (
+        zlib.decompressobj(31 if encoding == "gzip" else 47) if encoding in ("gzip", "deflate") else None
+    )
+    if encoding not in ("", "identity", "gzip", "deflate"):
+        raise Unavailable(f"the answer has an unknown Content-Encoding {encoding[:40]!r}")
+    chunks: list[bytes] = []
+    size = 0
+    while data := await response.content.readany():
+        while data:
+            if inflate is None:
+                piece, data = data, b""
+            else:
+                piece = inflate.decompress(data, _STEP)
+                data = inflate.unconsumed_tail
+                if inflate.eof and (data := inflate.unused_data):
+                    inflate = zlib.decompressobj(31)
+            chunks.append(piece)
+            size += len(piece)
+            if size > max_bytes:
+                response.close()
+                raise LimitExceeded(f"body size limit exceeded ({max_bytes} bytes)")
+            if on_bytes is not None:
+                on_bytes(size)
+            if len(piece) == _STEP:
+                await asyncio.sleep(0)
+    if inflate is not None and not inflate.eof and size:
+        raise Unavailable("the compressed answer ends too early")
+    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+
+def _connect_error(error: aiohttp.ClientConnectorError) -> str:
+    place = f"{error.host}:{error.port}"
+    cause = error.os_error
+    if isinstance(error, aiohttp.ClientConnectorDNSError):
+        return f"lookup {error.host}: {cause.strerror or cause}"
+    if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientConnectorSSLError):
+        return f"tls: {error}"
+    reason = os.strerror(cause.errno).lower() if cause.errno and cause.errno > 0 else str(cause)
+    return f"connect {place}: {reason}"
