@@ -1,0 +1,143 @@
+"""Every HTTP API of the main port, assembled.
+
+Each dialect is a folder whose handlers parse, call and render; errors become answers in `problem`, by path.
+"""
+
+from collections.abc import Awaitable, Callable
+
+from prometheus_client.exposition import choose_encoder
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+from otero.api.context import ApiContext
+from otero.api.health import HealthRoutes
+from otero.api.native.routes import NativeApi
+from otero.api.problem import plain_problem, prometheus_problem
+from otero.api.prometheus.federate import FederateRoutes
+from otero.api.prometheus.metadata import MetadataRoutes
+from otero.api.prometheus.query import QueryRoutes
+from otero.api.prometheus.status import StatusRoutes
+from otero.api.prometheus.targets import TargetRoutes
+from otero.errors import NotFound, Unavailable
+from otero.http_server import Access, Gate, SecurityHeaders, measured
+from otero.telemetry import REGISTRY
+
+Handler = Callable[[Request], Awaitable[Response]]
+
+_LATER = {
+    "/api/v1/rules": "rules are evaluated by a later release",
+    "/api/v1/alerts": "alerts are raised by a later release",
+    "/api/v1/alertmanagers": "alerts are sent by a later release",
+    "/api/v1/write": "remote write is received by a later release",
+    "/api/v1/read": "remote read is served by a later release",
+}
+
+
+def build_api(context: ApiContext, access: Access) -> Starlette:
+    """The ASGI application of the main port."""
+    query, metadata = QueryRoutes(context), MetadataRoutes(context)
+    targets, status = TargetRoutes(context), StatusRoutes(context)
+    federate, health = FederateRoutes(context), HealthRoutes(context)
+    both = ["GET", "POST"]
+    prometheus: list[tuple[str, Handler, list[str]]] = [
+        ("/api/v1/query", query.query, both),
+        ("/api/v1/query_range", query.query_range, both),
+        ("/api/v1/query_exemplars", query.query_exemplars, both),
+        ("/api/v1/format_query", query.format_query, both),
+        ("/api/v1/parse_query", query.parse_query, both),
+        ("/api/v1/series", metadata.series, both),
+        ("/api/v1/labels", metadata.labels, both),
+        ("/api/v1/label/{name}/values", metadata.label_values, ["GET"]),
+        ("/api/v1/metadata", metadata.metadata, ["GET"]),
+        ("/api/v1/targets", targets.targets, ["GET"]),
+        ("/api/v1/targets/metadata", targets.targets_metadata, ["GET"]),
+        ("/api/v1/scrape_pools", targets.scrape_pools, ["GET"]),
+        ("/api/v1/status/config", status.config, ["GET"]),
+        ("/api/v1/status/flags", status.flags, ["GET"]),
+        ("/api/v1/status/runtimeinfo", status.runtimeinfo, ["GET"]),
+        ("/api/v1/status/buildinfo", status.buildinfo, ["GET"]),
+        ("/api/v1/status/tsdb", status.tsdb, ["GET"]),
+        *((path, _later(reason), [*both, "PUT"]) for path, reason in _LATER.items()),
+    ]
+    plain: list[tuple[str, Handler, list[str]]] = [
+        ("/federate", federate.federate, ["GET"]),
+        ("/metrics", _own_metrics, ["GET"]),
+        ("/-/healthy", health.healthy, ["GET"]),
+        ("/-/ready", health.ready, ["GET"]),
+        ("/-/reload", health.reload, ["POST", "PUT"]),
+        ("/health", health.health, ["GET"]),
+        ("/health/live", health.live, ["GET"]),
+        ("/health/ready", health.health, ["GET"]),
+    ]
+    routes = [
+        *(
+            _route(path, handler, methods, prometheus_problem, context)
+            for path, handler, methods in prometheus
+        ),
+        *(_route(path, handler, methods, plain_problem, None) for path, handler, methods in plain),
+        *NativeApi(context).routes(),
+        Route("/api/{rest:path}", measured("/api/{rest}", _answering(_unknown, prometheus_problem, None))),
+        Route("/", measured("/", _front_page), methods=["GET"]),
+    ]
+    return Starlette(
+        routes=routes,
+        middleware=[
+            Middleware(SecurityHeaders),
+            Middleware(Gate, access=access),
+            Middleware(GZipMiddleware, minimum_size=1024, compresslevel=1),
+        ],
+    )
+
+
+def _route(
+    path: str,
+    handler: Handler,
+    methods: list[str],
+    problem: Callable[[Exception], Response],
+    needs_ready: ApiContext | None,
+) -> Route:
+    return Route(path, measured(path, _answering(handler, problem, needs_ready)), methods=methods)
+
+
+def _answering(
+    handler: Handler, problem: Callable[[Exception], Response], context: ApiContext | None
+) -> Handler:
+    async def answer(request: Request) -> Response:
+        try:
+            if context is not None and not context.lifecycle.ready:
+                raise Unavailable("Otero is starting: it reads back what it has stored", retry_after_s=1)
+            return await handler(request)
+        except Exception as error:
+            return problem(error)
+
+    return answer
+
+
+def _later(reason: str) -> Handler:
+    async def refuse(_request: Request) -> Response:
+        raise Unavailable(f"not served yet: {reason}", retry_after_s=3600)
+
+    return refuse
+
+
+async def _unknown(request: Request) -> Response:
+    raise NotFound(f"there is no {request.url.path} here; /api/otero/v1/openapi.json lists the native API")
+
+
+async def _own_metrics(request: Request) -> Response:
+    encode, content_type = choose_encoder(request.headers.get("accept", ""))
+    return Response(encode(REGISTRY), media_type=content_type)
+
+
+async def _front_page(_request: Request) -> Response:
+    return PlainTextResponse(
+        "Otero is running.\n\n"
+        "  /api/v1/query?query=up     ask (the Prometheus HTTP API; point Grafana here)\n"
+        "  /api/v1/targets            what is scraped\n"
+        "  /api/otero/v1/status       state of the server\n"
+        "  /metrics                   its own metrics\n"
+    )

@@ -1,6 +1,6 @@
 """What the HTTP dialects work with; `app.py` fills it in."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -29,6 +29,9 @@ class Lifecycle(Protocol):
 
     @property
     def reload_ok(self) -> bool: ...
+
+    @property
+    def doors(self) -> Sequence[tuple[str, str]]: ...
 
     async def reload(self) -> None: ...
 

@@ -5,16 +5,28 @@ import contextlib
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import TypeVar
 
 from starlette.requests import Request
 
 from otero.clock import Clock
-from otero.errors import Cancelled, OteroError, TimedOut, Unavailable
+from otero.errors import Cancelled, NotFound, OteroError, TimedOut, Unavailable
 from otero.model.budget import Budget
 from otero.telemetry import QUERY_SECONDS
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A query that is running or waits for a free worker."""
+
+    id: int
+    kind: str
+    text: str
+    since_s: float
+    budget: Budget
 
 
 class QueryPool:
@@ -36,7 +48,8 @@ class QueryPool:
         self._clock = clock
         self._threads = ThreadPoolExecutor(workers, thread_name_prefix="query")
         self._limit = workers + queue
-        self._pending = 0
+        self._running: dict[int, Running] = {}
+        self._last_id = 0
         self.timeout_s = timeout_s
         self.max_samples = max_samples
 
@@ -45,13 +58,28 @@ class QueryPool:
         allowed_s = self.timeout_s if timeout_s is None else min(timeout_s, self.timeout_s)
         return Budget(self._clock, timeout_s=allowed_s, max_samples=self.max_samples)
 
-    async def run(self, kind: str, request: Request, budget: Budget, work: Callable[[], T]) -> T:
+    def running(self) -> list[Running]:
+        """What runs or waits now, oldest first."""
+        return list(self._running.values())
+
+    def cancel(self, query_id: int) -> None:
+        """Stop one query at its next check. Raises NotFound."""
+        running = self._running.get(query_id)
+        if running is None:
+            raise NotFound(f"no query {query_id} is running")
+        running.budget.cancel()
+
+    async def run(
+        self, kind: str, request: Request, budget: Budget, work: Callable[[], T], text: str = ""
+    ) -> T:
         """The result of `work`, called in a thread with `budget` watched on behalf of this request."""
-        if self._pending >= self._limit:
-            raise Unavailable(f"{self._pending} queries are running or waiting already", retry_after_s=1)
+        if len(self._running) >= self._limit:
+            raise Unavailable(f"{len(self._running)} queries are running or waiting already", retry_after_s=1)
         start_s = time.perf_counter()
         outcome = "error"
-        self._pending += 1
+        self._last_id += 1
+        query_id = self._last_id
+        self._running[query_id] = Running(query_id, kind, text, self._clock.monotonic_s(), budget)
         watcher = asyncio.create_task(_cancel_on_hang_up(request, budget))
         try:
             result = await asyncio.get_running_loop().run_in_executor(self._threads, _checked(budget, work))
@@ -66,7 +94,7 @@ class QueryPool:
         except RecursionError:
             raise OteroError("the query is nested too deeply") from None
         finally:
-            self._pending -= 1
+            del self._running[query_id]
             watcher.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await watcher

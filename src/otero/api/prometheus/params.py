@@ -8,8 +8,8 @@ from urllib.parse import parse_qsl
 
 from starlette.requests import ClientDisconnect, Request
 
-from otero.errors import BadInput, Cancelled, LimitExceeded
-from otero.fields import parse_duration_ms
+from otero.errors import BadField, BadInput, Cancelled, LimitExceeded
+from otero.fields import Duration
 
 MAX_FORM_BYTES = 4 << 20
 MAX_FIELDS = 10_000
@@ -128,6 +128,6 @@ def parse_step_ms(text: str) -> int:
             raise BadInput(f'cannot parse "{text}" to a valid duration. It overflows int64')
         return int(milliseconds)
     try:
-        return parse_duration_ms(text)
-    except ValueError:
+        return int(Duration.parse(text))
+    except BadField:
         raise BadInput(f'cannot parse "{text}" to a valid duration') from None

@@ -47,7 +47,7 @@ class QueryRoutes:
             result = context.engine.instant(text, time_ms, budget, lookback_ms)
             return render.result(result, text, limit=limit, stats=bool(params.text("stats")), budget=budget)
 
-        return render.json_response(await context.queries.run("instant", request, budget, work))
+        return render.json_response(await context.queries.run("instant", request, budget, work, text))
 
     async def query_range(self, request: Request) -> Response:
         params = await Params.of(request)
@@ -77,7 +77,7 @@ class QueryRoutes:
             result = context.engine.range(text, start_ms, end_ms, step_ms, budget, lookback_ms)
             return render.result(result, text, limit=limit, stats=bool(params.text("stats")), budget=budget)
 
-        return render.json_response(await context.queries.run("range", request, budget, work))
+        return render.json_response(await context.queries.run("range", request, budget, work, text))
 
     async def query_exemplars(self, request: Request) -> Response:
         params = await Params.of(request)

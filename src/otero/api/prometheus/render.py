@@ -1,0 +1,160 @@
+"""Answers of the Prometheus API as JSON, woven from columns without an object per sample."""
+
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import orjson
+from starlette.responses import Response
+
+from otero.api.prometheus.numbers import time_text, value_text, value_texts
+from otero.model.budget import Budget
+from otero.model.labels import LabelTable
+from otero.query.notes import Note, NoteKind
+from otero.query.result import Matrix, RawMatrix, Result, Scalar, String, Vector
+from otero.query.series import Steps
+
+__all__ = ["json_response", "result", "success", "success_bytes", "time_text", "value_text"]
+
+_TRUNCATED = "results truncated due to limit"
+_MAX_NOTES = 10
+
+
+def json_response(body: bytes) -> Response:
+    """A 200 with this JSON."""
+    return Response(body, media_type="application/json")
+
+
+def success_bytes(data: Any, warnings: Sequence[str] = (), infos: Sequence[str] = ()) -> bytes:
+    """`{"status":"success","data":…}`."""
+    envelope: dict[str, Any] = {"status": "success", "data": data}
+    if warnings:
+        envelope["warnings"] = warnings
+    if infos:
+        envelope["infos"] = infos
+    return orjson.dumps(envelope)
+
+
+def success(data: Any, warnings: Sequence[str] = ()) -> Response:
+    """`success_bytes` as a response."""
+    return json_response(success_bytes(data, warnings))
+
+
+def result(
+    result: Result, query: str, *, limit: int = 0, stats: bool = False, budget: Budget | None = None
+) -> bytes:
+    """The whole body of an answered query. `limit` 0 means every series."""
+    value = result.value
+    truncated = False
+    match value:
+        case Vector():
+            kind, truncated = b"vector", bool(limit and value.labels.size > limit)
+            body = _vector(value, limit)
+        case Matrix():
+            kind, truncated = b"matrix", bool(limit and value.series.series_count > limit)
+            body = _matrix(value, limit, budget)
+        case RawMatrix():
+            kind, truncated = b"matrix", bool(limit and value.labels.size > limit)
+            body = _raw_matrix(value, limit, budget)
+        case Scalar():
+            text = value_texts(np.ascontiguousarray(value.values[:1]))[0]
+            kind, body = b"scalar", b'[%b,"%b"]' % (time_text(value.steps.start_ms).encode(), text)
+        case String():
+            kind, body = b"string", b"[%b,%b]" % (time_text(value.time_ms).encode(), orjson.dumps(value.text))
+    warnings, infos = note_texts(result.notes, query)
+    if truncated:
+        warnings.append(_TRUNCATED)
+    parts = [b'{"status":"success","data":{"resultType":"%b","result":' % kind, body]
+    if stats and budget is not None:
+        parts.append(b',"stats":%b' % orjson.dumps(_stats(budget)))
+    parts.append(b"}")
+    if warnings:
+        parts.append(b',"warnings":%b' % orjson.dumps(warnings))
+    if infos:
+        parts.append(b',"infos":%b' % orjson.dumps(infos))
+    parts.append(b"}")
+    return b"".join(parts)
+
+
+def note_texts(notes: Iterable[Note], query: str) -> tuple[list[str], list[str]]:
+    """Warnings and infos as Prometheus words them, place included, at most ten of each."""
+    texts: dict[NoteKind, list[str]] = {NoteKind.WARNING: [], NoteKind.INFO: []}
+    for note in notes:
+        place = f" ({_place(query, note.start)})" if note.start >= 0 else ""
+        texts[note.kind].append(f"{note.text}{place}")
+    for kind, listed in texts.items():
+        if len(listed) > _MAX_NOTES:
+            more = len(listed) - _MAX_NOTES
+            texts[kind] = [*listed[:_MAX_NOTES], f"{more} more {kind} annotations omitted"]
+    return texts[NoteKind.WARNING], texts[NoteKind.INFO]
+
+
+def _place(query: str, offset: int) -> str:
+    before = query[:offset]
+    line_start = before.rfind("\n") + 1
+    return f"{before.count(chr(10)) + 1}:{len(before[line_start:].encode()) + 1}"
+
+
+def _stats(budget: Budget) -> dict[str, Any]:
+    return {"samples": {"totalQueryableSamples": budget.peak_samples, "peakSamples": budget.peak_samples}}
+
+
+def _label_sets(labels: LabelTable, count: int) -> list[bytes]:
+    table = labels if count >= labels.size else labels.take(np.arange(count))
+    return [orjson.dumps(row) for row in table.rows()]
+
+
+def _shown(size: int, limit: int) -> int:
+    return min(size, limit) if limit else size
+
+
+def _vector(vector: Vector, limit: int) -> bytes:
+    count = _shown(vector.labels.size, limit)
+    time = time_text(vector.time_ms).encode()
+    template = b'{"metric":%b,"value":[' + time + b',"%b"]}'
+    texts = value_texts(np.ascontiguousarray(vector.values[:count]))
+    rows = [template % pair for pair in zip(_label_sets(vector.labels, count), texts, strict=True)]
+    return b"[" + b",".join(rows) + b"]"
+
+
+@lru_cache(maxsize=32)
+def _grid_template(steps: Steps) -> bytes:
+    """The values array of a series that has all steps, with a place for each value."""
+    return b",".join(b'[%b,"%%b"]' % time_text(time_ms).encode() for time_ms in steps.times_ms().tolist())
+
+
+def _matrix(matrix: Matrix, limit: int, budget: Budget | None) -> bytes:
+    series = matrix.series
+    count = _shown(series.series_count, limit)
+    columns = np.ascontiguousarray(series.values[:, :count].T)
+    full = _grid_template(matrix.steps)
+    present = None if series.present is None else np.ascontiguousarray(series.present[:, :count].T)
+    pieces = full.split(b",[") if present is not None else []
+    pieces = [piece if index == 0 else b"[" + piece for index, piece in enumerate(pieces)]
+    rows: list[bytes] = []
+    for index, labels in enumerate(_label_sets(series.labels, count)):
+        if budget is not None and index % 256 == 0:
+            budget.check()
+        if present is None or present[index].all():
+            values = full % tuple(value_texts(columns[index]))
+        else:
+            at = np.flatnonzero(present[index])
+            template = b",".join([pieces[step] for step in at.tolist()])
+            values = template % tuple(value_texts(columns[index][at]))
+        rows.append(b'{"metric":%b,"values":[%b]}' % (labels, values))
+    return b"[" + b",".join(rows) + b"]"
+
+
+def _raw_matrix(matrix: RawMatrix, limit: int, budget: Budget | None) -> bytes:
+    rows: list[bytes] = []
+    offsets: list[int] = matrix.offsets.tolist()
+    for index, labels in enumerate(_label_sets(matrix.labels, _shown(matrix.labels.size, limit))):
+        if budget is not None and index % 256 == 0:
+            budget.check()
+        start, end = offsets[index], offsets[index + 1]
+        times: list[int] = matrix.times_ms[start:end].tolist()
+        pairs = zip(times, value_texts(np.ascontiguousarray(matrix.values[start:end])), strict=True)
+        values = b",".join(b'[%b,"%b"]' % (time_text(time_ms).encode(), text) for time_ms, text in pairs)
+        rows.append(b'{"metric":%b,"values":[%b]}' % (labels, values))
+    return b"[" + b",".join(rows) + b"]"

@@ -1,0 +1,97 @@
+"""`/api/v1/targets`, `targets/metadata` and `scrape_pools`."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from otero.api.context import ApiContext
+from otero.api.prometheus import render
+from otero.api.prometheus.params import Params
+from otero.errors import BadInput, BadQuery, NotFound
+from otero.fields import Duration
+from otero.ingest.scrape.status import ActiveTarget
+from otero.query.promql.parser import parse_selector
+
+NEVER = "0001-01-01T00:00:00Z"
+
+
+def rfc3339(time_ms: int) -> str:
+    """A time as Go's JSON writes it; 0 is Go's zero time."""
+    if not time_ms:
+        return NEVER
+    moment = datetime.fromtimestamp(time_ms / 1000, UTC)
+    fraction = f".{time_ms % 1000:03d}".rstrip("0").rstrip(".")
+    return f"{moment:%Y-%m-%dT%H:%M:%S}{fraction}Z"
+
+
+class TargetRoutes:
+    """Tells what is scraped and how that went."""
+
+    def __init__(self, context: ApiContext) -> None:
+        self._context = context
+
+    async def targets(self, request: Request) -> Response:
+        params = await Params.of(request)
+        state = params.text("state", "any") or "any"
+        if state not in ("any", "active", "dropped"):
+            raise BadInput(f'invalid parameter "state": {state!r} is none of active, dropped, any')
+        pool = params.text("scrapePool")
+        found = self._context.scrapes.targets()
+        data: dict[str, Any] = {"activeTargets": [], "droppedTargets": [], "droppedTargetCounts": {}}
+        if state in ("any", "active"):
+            data["activeTargets"] = [_active(t) for t in found.active if not pool or t.pool == pool]
+        if state in ("any", "dropped"):
+            data["droppedTargets"] = [
+                {"discoveredLabels": t.discovered_labels, "scrapePool": t.pool}
+                for t in found.dropped
+                if not pool or t.pool == pool
+            ]
+            data["droppedTargetCounts"] = dict(found.dropped_counts)
+        return render.success(data)
+
+    async def scrape_pools(self, _request: Request) -> Response:
+        pools = {config.job_name for config in self._context.lifecycle.config.prometheus.scrape_configs}
+        return render.success({"scrapePools": sorted(pools)})
+
+    async def targets_metadata(self, request: Request) -> Response:
+        params = await Params.of(request)
+        limit = params.count("limit")
+        metric = params.text("metric")
+        matchers = ()
+        if params.text("match_target"):
+            try:
+                matchers = parse_selector(params.text("match_target"))
+            except BadQuery as error:
+                raise BadInput(f'invalid parameter "match_target": {error}') from None
+        rows: list[dict[str, Any]] = []
+        for target in self._context.scrapes.targets().active:
+            if not all(matcher.matches(target.labels.get(matcher.name, "")) for matcher in matchers):
+                continue
+            for entry in target.metadata():
+                if metric and entry.metric != metric:
+                    continue
+                row = {"target": target.labels, "type": entry.type, "help": entry.help, "unit": entry.unit}
+                rows.append(row if metric else {**row, "metric": entry.metric})
+                if limit and len(rows) >= limit:
+                    return render.success(rows)
+        if not rows:
+            raise NotFound("specified metadata not found")
+        return render.success(rows)
+
+
+def _active(target: ActiveTarget) -> dict[str, Any]:
+    return {
+        "discoveredLabels": target.discovered_labels,
+        "labels": target.labels,
+        "scrapePool": target.pool,
+        "scrapeUrl": target.url,
+        "globalUrl": target.global_url,
+        "lastError": target.last_error,
+        "lastScrape": rfc3339(target.last_scrape_ms),
+        "lastScrapeDuration": target.last_scrape_duration_s,
+        "health": target.health,
+        "scrapeInterval": str(Duration(target.interval_ms)),
+        "scrapeTimeout": str(Duration(target.timeout_ms)),
+    }
