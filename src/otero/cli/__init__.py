@@ -1,0 +1,243 @@
+"""The command line: one file per sub-command, put together here."""
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import App, Parameter
+
+from otero import __version__
+from otero.errors import OteroError
+
+_URL_HELP = "The server to ask (default: $OTERO_URL, then http://127.0.0.1:9090)."
+Url = Annotated[str | None, Parameter(name="--url", help=_URL_HELP)]
+Token = Annotated[str | None, Parameter(name="--token", help="Bearer token (default: $OTERO_TOKEN).")]
+
+app = App(
+    name="otero",
+    version=f"otero {__version__}",
+    help="Metrics, logs, traces, alerts, dashboards and SLOs of a DevOps team in one process.",
+)
+test = App(name="test", help="Run tests of rules and queries.")
+app.command(test)
+
+
+def main() -> None:
+    """Entry point: an expected error is one line on stderr and exit code 1, a wrong call exit code 2."""
+    try:
+        code = app(exit_on_error=True)
+    except OteroError as error:
+        print(f"otero: {error}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+@app.command
+def serve(
+    *,
+    config: Path | None = None,
+    prometheus: Path | None = None,
+    alertmanager: Path | None = None,
+    rules: tuple[Path, ...] = (),
+    dashboards: Path | None = None,
+    slis: Path | None = None,
+    slos: Path | None = None,
+    data: Path | None = None,
+    listen: str | None = None,
+    receiver: tuple[str, ...] = (),
+    web_config: Path | None = None,
+    insecure: bool = False,
+    log_level: str = "info",
+) -> int:
+    """Run the server.
+
+    Example: `otero serve --prometheus prometheus.yml --data /var/lib/otero`
+
+    Without any file it scrapes itself and this host.
+
+    Parameters
+    ----------
+    config
+        otero.yml; each flag below is a shortcut for its key of the same name.
+    prometheus
+        Prometheus' configuration file, as it is.
+    alertmanager
+        Alertmanager's configuration file (served by a later release).
+    rules
+        Rule files besides those that prometheus.yml names (evaluated by a later release).
+    dashboards
+        Folder of Grafana dashboard JSON (served by a later release).
+    slis
+        SLI file (served by a later release).
+    slos
+        SLO file (served by a later release).
+    data
+        Data directory (default: ./data).
+    listen
+        HOST:PORT of the main port (default: 127.0.0.1:9090).
+    receiver
+        Open a receiver on its usual port (served by a later release).
+    web_config
+        Prometheus' web configuration file: TLS and basic authentication.
+    insecure
+        Allow listening beyond this machine without authentication.
+    log_level
+        debug, info, warning or error.
+    """
+    from otero.cli.serve import Flags, serve as run
+
+    flags = Flags(
+        config=config,
+        prometheus=prometheus,
+        alertmanager=alertmanager,
+        rules=rules,
+        dashboards=dashboards,
+        slis=slis,
+        slos=slos,
+        data=data,
+        listen=listen,
+        receivers=receiver,
+        web_config=web_config,
+        insecure=insecure,
+    )
+    return asyncio.run(run(flags, log_level))
+
+
+@app.command
+def check(*files: Path) -> int:
+    """Say of what kind each file is and what is wrong with it, with its line.
+
+    Example: `otero check prometheus.yml otero.yml`
+
+    Exit code 0: good, 1: findings, 2: a file cannot be read.
+    """
+    from otero.cli.check import check as run
+
+    if not files:
+        print("otero check: name at least one file, such as: otero check prometheus.yml", file=sys.stderr)
+        return 2
+    return run(list(files))
+
+
+@app.command
+def query(
+    expr: str,
+    *,
+    time: str | None = None,
+    start: str | None = None,
+    end: str | None = None,
+    step: str | None = None,
+    format: Annotated[str, Parameter(help="table, json or csv.")] = "table",
+    url: Url = None,
+    token: Token = None,
+) -> None:
+    """Ask a server in PromQL.
+
+    Examples: `otero query up`, `otero query 'rate(http_requests_total[5m])' --start -1h --step 30s`
+
+    Parameters
+    ----------
+    time
+        Moment of an instant query: Unix seconds, RFC 3339, or a span before now such as -5m.
+    start
+        Begin of a range, as --time; makes this a range query, drawn as a plot.
+    end
+        End of the range (default: now).
+    step
+        Distance of its points (default: 120 points).
+    """
+    from otero.cli.client import Client
+    from otero.cli.query import query as run
+
+    if format not in ("table", "json", "csv"):
+        print(f"otero query: --format is table, json or csv, not {format}", file=sys.stderr)
+        sys.exit(2)
+    run(expr, Client(url, token), time_=time, start=start, end=end, step=step, format_=format)
+
+
+@app.command
+def status(*, url: Url = None, token: Token = None) -> int:
+    """Show the state of a server: doors, targets, storage, resources.
+
+    Example: `otero status --url http://127.0.0.1:9090`
+    """
+    from otero.cli.client import Client
+    from otero.cli.status import status as run
+
+    return run(Client(url, token))
+
+
+@app.command
+def backup(directory: Path, *, url: Url = None, token: Token = None) -> None:
+    """Let a running server write a backup of everything it has stored, and read it back as a check.
+
+    Example: `otero backup /backups/2026-11-24`
+
+    Parameters
+    ----------
+    directory
+        A folder on the server's machine that does not exist yet or is empty.
+    """
+    from otero.cli.backup import backup as run
+    from otero.cli.client import Client
+
+    run(directory, Client(url, token, timeout_s=24 * 3600))
+
+
+@app.command
+def restore(directory: Path, *, data: Path = Path("data")) -> None:
+    """Fill an empty data directory from a backup; the server must not run on it.
+
+    Example: `otero restore /backups/2026-11-24 --data data`
+
+    Parameters
+    ----------
+    directory
+        What `otero backup` wrote.
+    data
+        The data directory to fill.
+    """
+    from otero.cli.backup import restore as run
+
+    run(directory, data)
+
+
+@test.command(name="promql")
+def promql(*files: Path) -> int:
+    """Run files of the plain-text PromQL test language.
+
+    Example: `otero test promql tests/spec/promql/*.test`
+
+    The last line is `N passed, M failed`; exit code 0: all passed, 1: failures, 2: a file cannot be read.
+    """
+    from otero.cli.test import test_promql
+
+    if not files:
+        print("otero test promql: name at least one file", file=sys.stderr)
+        return 2
+    return test_promql(list(files))
+
+
+@app.command
+def demo(*, listen: str = "127.0.0.1:9090", data: Path | None = None) -> int:
+    """Start a server that scrapes itself, this host and a small Flask app with traffic.
+
+    Example: `otero demo --listen 127.0.0.1:9090`
+
+    Parameters
+    ----------
+    listen
+        HOST:PORT of the server.
+    data
+        Data directory (default: a temporary one, removed at the end).
+    """
+    from otero.demo.run import demo as run
+
+    return asyncio.run(run(listen, data))

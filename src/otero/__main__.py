@@ -1,0 +1,5 @@
+"""`python -m otero`."""
+
+from otero.cli import main
+
+main()

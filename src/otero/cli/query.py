@@ -1,0 +1,158 @@
+"""`otero query`: PromQL from the terminal."""
+
+import csv
+import io
+import json
+import math
+import sys
+import time
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from otero.cli.client import Client
+from otero.cli.plot import plot, sparkline
+from otero.errors import BadInput
+from otero.fields import Duration
+
+Format = Literal["table", "json", "csv"]
+_MAX_PLOTTED = 12
+_DEFAULT_POINTS = 120
+
+
+def query(
+    expr: str,
+    client: Client,
+    *,
+    time_: str | None = None,
+    start: str | None = None,
+    end: str | None = None,
+    step: str | None = None,
+    format_: Format = "table",
+) -> None:
+    """Ask `client` and print the answer to stdout; warnings go to stderr."""
+    if start is None and (end is not None or step is not None):
+        raise BadInput("--end and --step belong to a range: give --start too, such as --start -1h")
+    if start is None:
+        params = {"query": expr} | ({"time": moment(time_)} if time_ else {})
+        envelope = client.prometheus("/api/v1/query", params)
+    else:
+        start_s, end_s = moment(start), moment(end or "now")
+        step = step or str(max(round((float(end_s) - float(start_s)) / _DEFAULT_POINTS, 3), 0.001))
+        envelope = client.prometheus(
+            "/api/v1/query_range", {"query": expr, "start": start_s, "end": end_s, "step": step}
+        )
+    for kind in ("warnings", "infos"):
+        for text in envelope.get(kind, ()):
+            print(f"{kind.removesuffix('s')}: {text}", file=sys.stderr)
+    data = envelope["data"]
+    match format_:
+        case "json":
+            print(json.dumps(data, ensure_ascii=False))
+        case "csv":
+            sys.stdout.write(_csv(data))
+        case "table":
+            _print_table(data, start is not None)
+
+
+def moment(text: str) -> str:
+    """Unix seconds of a time given as Unix seconds, RFC 3339, `now` or a span before now (`-1h`, `now-15m`)."""
+    relative = text.removeprefix("now")
+    if relative == "":
+        return f"{time.time():.3f}"
+    if relative.startswith("-") and not _is_number(relative):
+        try:
+            return f"{time.time() - Duration.parse(relative[1:]) / 1000:.3f}"
+        except ValueError as error:
+            raise BadInput(f"cannot read the time {text!r}: {error}") from None
+    if _is_number(text):
+        return text
+    try:
+        parsed = datetime.fromisoformat(text)
+    except ValueError:
+        raise BadInput(
+            f"cannot read the time {text!r}: give Unix seconds, RFC 3339, now, or a span before now such as -1h"
+        ) from None
+    return f"{(parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp():.3f}"
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
+
+
+def series_name(labels: dict[str, str]) -> str:
+    """A label set as PromQL writes it."""
+    name = labels.get("__name__", "")
+    inside = ", ".join(
+        f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in labels.items() if key != "__name__"
+    )
+    return f"{name}{{{inside}}}" if inside or not name else name
+
+
+def _utc(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _points(data: dict[str, Any]) -> list[tuple[dict[str, str], list[tuple[float, str]]]]:
+    match data["resultType"]:
+        case "scalar" | "string":
+            return [({}, [tuple(data["result"])])]
+        case "vector":
+            return [(row["metric"], [tuple(row["value"])]) for row in data["result"]]
+        case _:
+            return [(row["metric"], [tuple(pair) for pair in row["values"]]) for row in data["result"]]
+
+
+def _csv(data: dict[str, Any]) -> str:
+    rows = _points(data)
+    names = sorted({name for labels, _ in rows for name in labels})
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow([*names, "time", "value"])
+    for labels, points in rows:
+        writer.writerows([*(labels.get(name, "") for name in names), _utc(at), value] for at, value in points)
+    return out.getvalue()
+
+
+def _print_table(data: dict[str, Any], is_range: bool) -> None:
+    console = Console(soft_wrap=True)
+    rows = _points(data)
+    if not rows:
+        console.print("no series match", style="dim")
+        return
+    if not is_range:
+        table = Table(box=None, pad_edge=False)
+        table.add_column("series", overflow="fold")
+        table.add_column("time")
+        table.add_column("value", justify="right")
+        for labels, points in rows:
+            for at, value in points:
+                table.add_row(Text(series_name(labels) if labels else ""), _utc(at), Text(value))
+        console.print(table)
+        return
+    grid = sorted({at for _, points in rows for at, _ in points})
+    lines: list[list[float]] = []
+    for _, points in rows:
+        by_time = {at: float(value) for at, value in points}
+        lines.append([by_time.get(at, math.nan) for at in grid])
+    if len(rows) <= _MAX_PLOTTED:
+        for line in plot(lines, width=max(min(console.width - 14, 100), 20)):
+            console.print(line, markup=False, highlight=False)
+        console.print(f"{_utc(grid[0])} … {_utc(grid[-1])}", style="dim", highlight=False)
+    table = Table(box=None, pad_edge=False)
+    for column in ("series", "", "min", "max", "last"):
+        table.add_column(column, overflow="fold" if column == "series" else "ellipsis")
+    for (labels, _), line in zip(rows, lines, strict=True):
+        finite = [value for value in line if math.isfinite(value)]
+        last = next((value for value in reversed(line) if not math.isnan(value)), math.nan)
+        low, high = (min(finite), max(finite)) if finite else (math.nan, math.nan)
+        table.add_row(
+            Text(series_name(labels)), sparkline(line, 32), f"{low:.6g}", f"{high:.6g}", f"{last:.6g}"
+        )
+    console.print(table)
