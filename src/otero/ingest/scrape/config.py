@@ -1,6 +1,6 @@
 """Settings of scraping: one entry of `scrape_configs`, and what it takes from `global`."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -8,7 +8,9 @@ from otero.errors import BadField
 from otero.fields import Duration, FilePath, Size, valid_label_name
 from otero.http_client import HttpClientConfig
 from otero.ingest.relabel_config import RelabelConfig
+from otero.ingest.scrape import discovery_config_unserved as unserved
 from otero.ingest.scrape.discovery_config import DnsSdConfig, FileSdConfig, HttpSdConfig, TargetGroup
+from otero.source import Unserved
 
 ScrapeProtocol = Literal[
     "PrometheusProto", "OpenMetricsText0.0.1", "OpenMetricsText1.0.0", "PrometheusText1.0.0", "PrometheusText0.0.4"
@@ -77,6 +79,9 @@ class GlobalConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         )
 
 
+_Later = Unserved("targets of this service discovery are not found; use file_sd_configs or http_sd_configs")
+
+
 class Discovery(HttpClientConfig, frozen=True, kw_only=True):
     """Where targets come from: the keys that scrape_configs and alertmanagers share."""
 
@@ -84,6 +89,39 @@ class Discovery(HttpClientConfig, frozen=True, kw_only=True):
     file_sd_configs: tuple[FileSdConfig, ...] = ()
     http_sd_configs: tuple[HttpSdConfig, ...] = ()
     dns_sd_configs: tuple[DnsSdConfig, ...] = ()
+    aws_sd_configs: Annotated[tuple[unserved.AwsSdConfig, ...], _Later] = ()
+    azure_sd_configs: Annotated[tuple[unserved.AzureSdConfig, ...], _Later] = ()
+    consul_sd_configs: Annotated[tuple[unserved.ConsulSdConfig, ...], _Later] = ()
+    digitalocean_sd_configs: Annotated[tuple[unserved.DigitaloceanSdConfig, ...], _Later] = ()
+    docker_sd_configs: Annotated[tuple[unserved.DockerSdConfig, ...], _Later] = ()
+    dockerswarm_sd_configs: Annotated[tuple[unserved.DockerswarmSdConfig, ...], _Later] = ()
+    ec2_sd_configs: Annotated[tuple[unserved.Ec2SdConfig, ...], _Later] = ()
+    ecs_sd_configs: Annotated[tuple[unserved.AwsClusterSdConfig, ...], _Later] = ()
+    elasticache_sd_configs: Annotated[tuple[unserved.AwsClusterSdConfig, ...], _Later] = ()
+    eureka_sd_configs: Annotated[tuple[unserved.EurekaSdConfig, ...], _Later] = ()
+    gce_sd_configs: Annotated[tuple[unserved.GceSdConfig, ...], _Later] = ()
+    hetzner_sd_configs: Annotated[tuple[unserved.HetznerSdConfig, ...], _Later] = ()
+    ionos_sd_configs: Annotated[tuple[unserved.IonosSdConfig, ...], _Later] = ()
+    kubernetes_sd_configs: Annotated[tuple[unserved.KubernetesSdConfig, ...], _Later] = ()
+    kuma_sd_configs: Annotated[tuple[unserved.KumaSdConfig, ...], _Later] = ()
+    lightsail_sd_configs: Annotated[tuple[unserved.LightsailSdConfig, ...], _Later] = ()
+    linode_sd_configs: Annotated[tuple[unserved.LinodeSdConfig, ...], _Later] = ()
+    marathon_sd_configs: Annotated[tuple[unserved.MarathonSdConfig, ...], _Later] = ()
+    msk_sd_configs: Annotated[tuple[unserved.AwsClusterSdConfig, ...], _Later] = ()
+    nerve_sd_configs: Annotated[tuple[unserved.ZookeeperSdConfig, ...], _Later] = ()
+    nomad_sd_configs: Annotated[tuple[unserved.NomadSdConfig, ...], _Later] = ()
+    oci_sd_configs: Annotated[tuple[unserved.OciSdConfig, ...], _Later] = ()
+    openstack_sd_configs: Annotated[tuple[unserved.OpenstackSdConfig, ...], _Later] = ()
+    outscale_sd_configs: Annotated[tuple[unserved.OutscaleSdConfig, ...], _Later] = ()
+    ovhcloud_sd_configs: Annotated[tuple[unserved.OvhcloudSdConfig, ...], _Later] = ()
+    puppetdb_sd_configs: Annotated[tuple[unserved.PuppetdbSdConfig, ...], _Later] = ()
+    rds_sd_configs: Annotated[tuple[unserved.AwsClusterSdConfig, ...], _Later] = ()
+    scaleway_sd_configs: Annotated[tuple[unserved.ScalewaySdConfig, ...], _Later] = ()
+    serverset_sd_configs: Annotated[tuple[unserved.ZookeeperSdConfig, ...], _Later] = ()
+    stackit_sd_configs: Annotated[tuple[unserved.StackitSdConfig, ...], _Later] = ()
+    triton_sd_configs: Annotated[tuple[unserved.TritonSdConfig, ...], _Later] = ()
+    uyuni_sd_configs: Annotated[tuple[unserved.UyuniSdConfig, ...], _Later] = ()
+    vultr_sd_configs: Annotated[tuple[unserved.VultrSdConfig, ...], _Later] = ()
     relabel_configs: tuple[RelabelConfig, ...] = ()
 
     def __post_init__(self) -> None:
