@@ -91,7 +91,8 @@ def serve(
     log_level
         debug, info, warning or error.
     """
-    from otero.cli.serve import Flags, serve as run
+    from otero.cli.serve import Flags
+    from otero.cli.serve import serve as run
 
     flags = Flags(
         config=config,
@@ -134,7 +135,7 @@ def query(
     start: str | None = None,
     end: str | None = None,
     step: str | None = None,
-    format: Annotated[str, Parameter(help="table, json or csv.")] = "table",
+    output: Annotated[str, Parameter(name="--format", help="table, json or csv.")] = "table",
     url: Url = None,
     token: Token = None,
 ) -> None:
@@ -156,10 +157,10 @@ def query(
     from otero.cli.client import Client
     from otero.cli.query import query as run
 
-    if format not in ("table", "json", "csv"):
-        print(f"otero query: --format is table, json or csv, not {format}", file=sys.stderr)
+    if output not in ("table", "json", "csv"):
+        print(f"otero query: --format is table, json or csv, not {output}", file=sys.stderr)
         sys.exit(2)
-    run(expr, Client(url, token), time_=time, start=start, end=end, step=step, format_=format)
+    run(expr, Client(url, token), time_=time, start=start, end=end, step=step, format_=output)
 
 
 @app.command
