@@ -37,6 +37,8 @@ class BinaryOp(StrEnum):
     AND = "and"
     OR = "or"
     UNLESS = "unless"
+    TRIM_UPPER = "</"
+    TRIM_LOWER = ">/"
 
 
 COMPARISONS = frozenset({BinaryOp.EQ, BinaryOp.NE, BinaryOp.GT, BinaryOp.LT, BinaryOp.GE, BinaryOp.LE})
@@ -214,13 +216,17 @@ class Unary(Node):
 
 @dataclass(frozen=True, slots=True)
 class Binary(Node):
-    """`left op right`; `matching` is set when both sides are vectors and None otherwise."""
+    """`left op right`; `matching` is set when both sides are vectors and None otherwise.
+
+    `returns` is the type of the result: a scalar when both sides are.
+    """
 
     op: BinaryOp
     left: "Expr"
     right: "Expr"
     return_bool: bool = False
     matching: VectorMatching | None = None
+    returns: ValueType = field(default=ValueType.VECTOR, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,20 +281,8 @@ def type_of(expr: Expr) -> ValueType:
             return ValueType.VECTOR
         case MatrixSelector() | Subquery():
             return ValueType.MATRIX
-        case Call():
+        case Call() | Binary():
             return expr.returns
-        case Binary():
-            # Checked expressions only combine scalars and vectors: so this looks at every node at most once.
-            pending: list[Expr] = [expr]
-            while pending:
-                node = pending.pop()
-                while isinstance(node, (Paren, Unary)):
-                    node = node.expr
-                if isinstance(node, Binary):
-                    pending += (node.left, node.right)
-                elif type_of(node) is not ValueType.SCALAR:
-                    return ValueType.VECTOR
-            return ValueType.SCALAR
 
 
 def children(expr: Expr) -> tuple[Expr, ...]:
