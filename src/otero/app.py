@@ -1,0 +1,156 @@
+"""The composition root: `build(config)` makes every part, in the order in which data flows; `start` and `stop` follow it.
+
+scrape, host ─▶ intake ─▶ store (journal, head, engine) ─▶ query engine ─▶ HTTP API
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping, Sequence
+
+from otero.api import build_api
+from otero.api.context import ApiContext
+from otero.api.queries import QueryPool
+from otero.clock import Clock, SystemClock
+from otero.config import Config
+from otero.errors import BadConfig, Problem
+from otero.http_client import SessionFactory
+from otero.http_server import Access, HttpServer, bind, is_loopback, split_listen
+from otero.ingest.host import HostCollector
+from otero.ingest.intake import Intake
+from otero.ingest.scrape.manager import ScrapeManager
+from otero.query.promql.engine import Engine
+from otero.storage.metrics import MetricStore, open_store
+
+_log = logging.getLogger(__name__)
+
+Reload = Callable[[], Config]
+
+
+class Otero:
+    """One server: its parts, and its life from start to stop."""
+
+    def __init__(
+        self, config: Config, reread: Reload, *, insecure: bool, flags: Mapping[str, str], clock: Clock
+    ) -> None:
+        self.config = config
+        self.ready = False
+        self.reload_ok = True
+        self.started_ms = self.reloaded_ms = clock.now_ms()
+        self.doors: Sequence[tuple[str, str]] = ()
+        self._reread = reread
+        self._clock = clock
+        self._reloading = asyncio.Lock()
+        access = access_of(config, insecure=insecure)
+        self._socket = bind(config.listen)
+        try:
+            self.store: MetricStore = open_store(config.storage, config.limits, clock)
+        except BaseException:
+            self._socket.close()
+            raise
+        self.intake = Intake(self.store)
+        self._sessions = SessionFactory(config.hosts)
+        self.scrapes = ScrapeManager(self.intake, self.store, clock, self._sessions)
+        self.host = HostCollector(self.intake, self.store, clock) if config.host.enabled else None
+        self.engine = Engine(self.store, lookback_ms=config.query.lookback_delta)
+        self.queries = QueryPool(
+            clock,
+            workers=config.query.max_concurrency,
+            timeout_s=config.query.timeout / 1000,
+            max_samples=config.query.max_samples,
+        )
+        context = ApiContext(
+            clock=clock,
+            store=self.store,
+            engine=self.engine,
+            queries=self.queries,
+            scrapes=self.scrapes,
+            lifecycle=self,
+            flags=flags,
+        )
+        self._server = HttpServer(build_api(context, access), [self._socket], tls=config.web.ssl_context())
+
+    async def start(self) -> None:
+        """Answer at once, replay what the journal holds, then take in. Returns when ready."""
+        await self._server.start()
+        scheme = "https" if self.config.web.tls else "http"
+        host, _ = split_listen(self.config.listen)
+        port = self._socket.getsockname()[1]
+        shown = f"[{host}]" if ":" in host else host
+        self.doors = (("http", f"{scheme}://{shown}:{port}"),)
+        await asyncio.to_thread(self.store.start)
+        self.ready = True
+        await self.scrapes.apply(self.config.prometheus.scrape_configs, self.config.prometheus.global_)
+        if self.host is not None:
+            self.host.start()
+
+    async def stop(self) -> None:
+        """Stop in reverse: nothing new comes in, what is under way is answered, everything is flushed."""
+        self.ready = False
+        if self.host is not None:
+            await self.host.stop()
+        await self.scrapes.stop()
+        await self._server.stop()
+        self.queries.close()
+        await self._sessions.close()
+        await asyncio.to_thread(self.store.stop)
+
+    async def reload(self) -> None:
+        """Read the configuration again and put it in force: all of it, or none. Raises BadConfig."""
+        async with self._reloading:
+            try:
+                config = await asyncio.to_thread(self._reread)
+            except BadConfig as error:
+                self.reload_ok = False
+                _log.error(
+                    "reload refused, the configuration before stays in force", extra={"reason": str(error)}
+                )
+                raise
+            for problem in config.warnings:
+                _log.warning("%s", problem)
+            needs_restart = _fixed_settings(self.config, config)
+            await self.scrapes.apply(config.prometheus.scrape_configs, config.prometheus.global_)
+            self.config = config
+            self.reload_ok = True
+            self.reloaded_ms = self._clock.now_ms()
+            _log.info("configuration reloaded", extra={"takes_effect_after_restart": needs_restart})
+
+
+def build(
+    config: Config,
+    reread: Reload,
+    *,
+    insecure: bool = False,
+    flags: Mapping[str, str] | None = None,
+    clock: Clock | None = None,
+) -> Otero:
+    """Every part of one server, connected, nothing started but the bound port and the opened data directory."""
+    return Otero(config, reread, insecure=insecure, flags=flags or {}, clock=clock or SystemClock())
+
+
+def access_of(config: Config, *, insecure: bool) -> Access:
+    """Who may come in. Raises BadConfig when others could reach an open door unasked."""
+    host, _ = split_listen(config.listen)
+    tokens = tuple(token.reveal() for token in config.auth.tokens)
+    users = {name: hashed.reveal() for name, hashed in config.web.basic_auth_users.items()}
+    if not is_loopback(host) and not users and not tokens and not insecure:
+        raise BadConfig(
+            Problem(
+                f"listening on {config.listen} would let everyone on the network in: configure basic_auth_users"
+                " (--web-config) or auth.tokens (otero.yml), or say --insecure"
+            )
+        )
+    return Access(
+        users=users,
+        tokens=tokens,
+        check_host=not insecure,
+        allowed_hosts=frozenset(config.auth.allowed_hosts),
+    )
+
+
+def _fixed_settings(before: Config, after: Config) -> list[str]:
+    """The changed settings that only a restart puts in force."""
+    return [
+        name
+        for name in ("listen", "storage", "auth", "web", "hosts", "host", "query", "limits")
+        if getattr(before, name) != getattr(after, name)
+    ]
