@@ -1,0 +1,103 @@
+"""Real programs and small exporters for the end-to-end tests."""
+
+import contextlib
+import shutil
+import socketserver
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler
+from urllib.request import urlopen
+
+import pytest
+
+from tests.e2e.server import free_port
+
+DEBIAN = {"promtool": "prometheus", "prometheus-node-exporter": "prometheus-node-exporter"}
+
+
+def program(name: str) -> str:
+    """The path of a program; skips the test by name when it is absent."""
+    path = shutil.which(name)
+    if path is None:
+        pytest.skip(f"{name} is not installed: apt-get install {DEBIAN[name]}")
+    return path
+
+
+class Exporter:
+    """Serves whatever `body` returns on /metrics."""
+
+    def __init__(self, body: Callable[[], bytes], content_type: str = "text/plain; version=0.0.4") -> None:
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self) -> None:
+                payload = body()
+                self.send_response(200)
+                self.send_header("Content-Type", content_type)
+                self.send_header("Content-Length", str(len(payload)))
+                self.end_headers()
+                self.wfile.write(payload)
+
+            def log_message(self, format: str, *args: object) -> None:
+                pass
+
+        class Server(socketserver.ThreadingTCPServer):
+            daemon_threads = True
+            allow_reuse_address = True
+
+        self._server = Server(("127.0.0.1", 0), Handler)
+        self.port = self._server.server_address[1]
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+@pytest.fixture
+def shop() -> Iterator[int]:
+    """The demo's Flask shop as a process of its own; its port."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "otero.demo.shop", "0"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        port = int(process.stdout.readline())
+        for path in ("/", "/products/lamp", "/products/none"):
+            with contextlib.suppress(OSError):
+                urlopen(f"http://127.0.0.1:{port}{path}", timeout=10).close()
+        yield port
+    finally:
+        process.stdin.close()
+        process.stdout.close()
+        process.wait(10)
+
+
+@pytest.fixture
+def node_exporter() -> Iterator[int]:
+    """Debian's node_exporter; its port."""
+    path = program("prometheus-node-exporter")
+    port = free_port()
+    process = subprocess.Popen(
+        [path, f"--web.listen-address=127.0.0.1:{port}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        deadline_s = time.monotonic() + 30
+        while True:
+            try:
+                urlopen(f"http://127.0.0.1:{port}/", timeout=5).close()
+                break
+            except OSError:
+                assert time.monotonic() < deadline_s, "node_exporter does not answer"
+                time.sleep(0.05)
+        yield port
+    finally:
+        process.terminate()
+        process.wait(10)
