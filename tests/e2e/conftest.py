@@ -12,7 +12,6 @@ from http.server import BaseHTTPRequestHandler
 from urllib.request import urlopen
 
 import pytest
-
 from tests.e2e.server import free_port
 
 DEBIAN = {"promtool": "prometheus", "prometheus-node-exporter": "prometheus-node-exporter"}
@@ -41,7 +40,7 @@ class Exporter:
                 self.end_headers()
                 self.wfile.write(payload)
 
-            def log_message(self, format: str, *args: object) -> None:
+            def log_message(self, *_args: object) -> None:
                 pass
 
         class Server(socketserver.ThreadingTCPServer):
