@@ -1,0 +1,113 @@
+"""The text of one series: `name{label="value",…}` or `{"any name", "any label"="value"}`."""
+
+import re
+from functools import lru_cache
+
+from otero.errors import BadInput
+from otero.model.labels import METRIC_NAME
+from otero.wire.go_floats import format_openmetrics_float, is_float
+
+NAME = rb"[a-zA-Z_:][a-zA-Z0-9_:]*+"
+LABEL_NAME = rb"[a-zA-Z_][a-zA-Z0-9_]*+"
+QUOTED = rb'"(?:[^"\\]|\\.)*+"'
+BLANKS = rb"[ \t]*+"
+
+_START = re.compile(rb"[ \t]*+(" + NAME + rb")?[ \t]*+(\{)?[ \t]*+", re.DOTALL)
+_ITEM = re.compile(
+    rb"(?:("
+    + LABEL_NAME
+    + rb")|("
+    + QUOTED
+    + rb"))[ \t]*+(?:=[ \t]*+("
+    + QUOTED
+    + rb")[ \t]*+(,)?|(,)|(?=\}))[ \t]*+",
+    re.DOTALL,
+)
+_END = re.compile(rb"\}[ \t]*+")
+_ESCAPE = re.compile(r'\\([\\"n])')
+_BOUND = re.compile(rb'((?<=[{, \t])(?:(le)|quantile)[ \t]*+=[ \t]*+")([^"\\]*+)(?=")')
+
+
+def parse_series(key: bytes) -> dict[str, str]:
+    """The label set of a series text, the metric name as `__name__`; empty values are kept.
+
+    Raises BadInput for a text without a name or with two, for a label that occurs twice, for bytes that are not UTF-8
+    and for anything else that is not a series text. Linear in the length of the text.
+    """
+    try:
+        return _parse(key)
+    except UnicodeDecodeError:
+        raise BadInput(f"series {shown(key)} is not valid UTF-8") from None
+
+
+def _parse(key: bytes) -> dict[str, str]:
+    start = _START.match(key)
+    assert start is not None  # noqa: S101 (every part is optional)
+    labels: dict[str, str] = {}
+    if start[1] is not None:
+        labels[METRIC_NAME] = start[1].decode()
+    at = start.end()
+    if start[2] is not None:
+        while (item := _ITEM.match(key, at)) is not None:
+            at = item.end()
+            if item[3] is None:
+                if item[2] is None:
+                    raise BadInput(f"expected = after the label name {shown(item[1])} in {shown(key)}")
+                name, value = METRIC_NAME, unquote(item[2])
+            else:
+                name = item[1].decode() if item[1] is not None else unquote(item[2])
+                value = unquote(item[3])
+            if name in labels:
+                what = "the metric name is set" if item[3] is None else f"label {name!r} occurs"
+                raise BadInput(f"{what} twice in {shown(key)}")
+            labels[name] = value
+        end = _END.match(key, at)
+        if end is None:
+            raise BadInput(f"expected a label or }}, found {shown(key[at:])} in {shown(key)}")
+        at = end.end()
+    if at != len(key):
+        raise BadInput(f"expected the end of the series, found {shown(key[at:])} in {shown(key)}")
+    if METRIC_NAME not in labels:
+        raise BadInput(f"no metric name in {shown(key)}")
+    return labels
+
+
+def unquote(text: bytes) -> str:
+    r"""The value of a quoted string; only `\\`, `\"` and `\n` are escapes, other backslashes stay."""
+    value = text[1:-1].decode()
+    return unescape(value) if "\\" in value else value
+
+
+def unescape(value: str) -> str:
+    return _ESCAPE.sub(lambda found: "\n" if found[1] == "n" else found[1], value)
+
+
+def shown(text: bytes) -> str:
+    """A piece of input, short and printable, for messages."""
+    cut = text[:80].decode("utf-8", "backslashreplace")
+    return f"{cut!r}…" if len(text) > 80 else repr(cut)
+
+
+def normalise_bounds(keys: list[bytes], family: str) -> list[bytes]:
+    """Series texts with the `le` of a histogram or the `quantile` of a summary in Prometheus 3's form.
+
+    Prometheus 3 stores "1" as "1.0" whatever the format, so that both forms of one bucket are one series. Texts that
+    need no change are handed back as the very same objects.
+    """
+    word = {"histogram": b"le", "summary": b"quantile"}.get(family)
+    if word is None:
+        return keys
+    return [_normalise(key, word == b"le") if word in key else key for key in keys]
+
+
+def _normalise(key: bytes, is_le: bool) -> bytes:
+    for found in _BOUND.finditer(key):
+        if (found[2] is not None) == is_le:
+            form = _normal_form(found[3])
+            return key if form == found[3] else key[: found.start(3)] + form + key[found.end(3) :]
+    return key
+
+
+@lru_cache(4096)
+def _normal_form(text: bytes) -> bytes:
+    return format_openmetrics_float(float(text)).encode() if is_float(text) else text
