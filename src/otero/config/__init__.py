@@ -1,0 +1,211 @@
+"""The whole configuration, from otero.yml, prometheus.yml and the web configuration file, checked and resolved."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from msgspec.structs import replace
+
+from otero.config.otero import (
+    Auth,
+    OteroConfig,
+    OteroStorage,
+    QueryLimits,
+    Retention,
+    SeriesLimits,
+    Token,
+    check_listen,
+)
+from otero.config.prometheus import PrometheusConfig, load_prometheus, read_prometheus
+from otero.config.render import render
+from otero.config.web import TlsServerConfig, WebConfig, load_web
+from otero.errors import BadConfig, BadField, Problem
+from otero.fields import FilePath
+from otero.source import Map, Node, Reader, Scalar, parse, read_file
+
+__all__ = [
+    "Auth",
+    "Config",
+    "OteroConfig",
+    "OteroStorage",
+    "PrometheusConfig",
+    "QueryLimits",
+    "Retention",
+    "SeriesLimits",
+    "TlsServerConfig",
+    "Token",
+    "WebConfig",
+    "effective_yaml",
+    "load",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Everything that Otero was told. Immutable; two are equal when they say the same.
+
+    `otero` holds the keys of otero.yml with the command line's flags applied. `prometheus_given` is False when no
+    prometheus.yml was named at all: then the server scrapes itself and this host. `files` were read.
+    """
+
+    otero: OteroConfig = field(default_factory=OteroConfig)
+    prometheus: PrometheusConfig = field(default_factory=PrometheusConfig)
+    web: WebConfig = field(default_factory=WebConfig)
+    prometheus_given: bool = False
+    warnings: tuple[Problem, ...] = field(default=(), compare=False)
+    files: tuple[Path, ...] = field(default=(), compare=False)
+
+    @property
+    def storage(self) -> OteroStorage:
+        return self.otero.storage
+
+    @property
+    def listen(self) -> str:
+        return self.otero.listen
+
+    @property
+    def hosts(self) -> Mapping[str, str]:
+        return self.otero.hosts
+
+    @property
+    def auth(self) -> Auth:
+        return self.otero.auth
+
+    @property
+    def query(self) -> QueryLimits:
+        return self.otero.query
+
+    @property
+    def limits(self) -> SeriesLimits:
+        return self.otero.limits
+
+    @property
+    def text(self) -> str:
+        """As `effective_yaml`."""
+        return effective_yaml(self)
+
+
+def effective_yaml(config: Config) -> str:
+    """prometheus.yml as it is in force: defaults filled in, paths absolute, secrets as `<secret>`."""
+    return render(config.prometheus)
+
+
+def load(
+    otero_yml: Path | None = None,
+    *,
+    prometheus: Path | None = None,
+    alertmanager: Path | None = None,
+    rules: Sequence[Path] = (),
+    dashboards: Path | None = None,
+    slis: Path | None = None,
+    slos: Path | None = None,
+    data: Path | None = None,
+    listen: str | None = None,
+    web_config: Path | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> Config:
+    """The configuration of these files; a flag wins over the key of the same name in otero.yml.
+
+    Raises BadConfig with the problems of all files.
+    """
+    environ = os.environ if environ is None else environ
+    loading = _Loading(environ)
+    flags = {
+        "prometheus": prometheus,
+        "alertmanager": alertmanager,
+        "slis": slis,
+        "slos": slos,
+    }
+    node, otero = loading.otero(otero_yml)
+    changes: dict[str, object] = {key: _path(path) for key, path in flags.items() if path is not None}
+    if rules:
+        changes["rules"] = tuple(map(_path, rules))
+    if dashboards is not None:
+        changes["dashboards"] = (_path(dashboards / "*.json" if dashboards.is_dir() else dashboards),)
+    if data is not None:
+        changes["storage"] = replace(otero.storage, path=_path(data))
+    elif otero_yml is None:
+        changes["storage"] = replace(otero.storage, path=_path(Path(otero.storage.path)))
+    if listen is not None:
+        try:
+            check_listen(listen, "--listen")
+        except BadField as error:
+            loading.problems.append(Problem(str(error), path="--listen"))
+        changes["listen"] = listen
+    otero = replace(otero, **changes)
+    config = Config(
+        otero=otero,
+        prometheus=loading.prometheus(otero, node if prometheus is None else None, otero_yml),
+        web=loading.web(web_config),
+        prometheus_given=otero.prometheus is not None,
+        warnings=tuple(loading.warnings),
+        files=tuple(loading.files),
+    )
+    if loading.problems:
+        raise BadConfig(*loading.problems)
+    return config
+
+
+def _path(path: Path) -> FilePath:
+    return FilePath(path.absolute())
+
+
+class _Loading:
+    """Collects problems and warnings over all files of one `load`."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._environ = environ
+        self.problems: list[Problem] = []
+        self.warnings: list[Problem] = []
+        self.files: list[Path] = []
+
+    def otero(self, path: Path | None) -> tuple[Node, OteroConfig]:
+        empty = Scalar("", None, 1, 1)
+        if path is None:
+            return empty, OteroConfig()
+        self.files.append(path)
+        try:
+            node = parse(read_file(path), str(path))
+            reader = Reader(str(path), path.absolute().parent)
+            config = reader.require(node, OteroConfig)
+            if not Path(config.storage.path).is_absolute():  # the default was not read from the file
+                storage = replace(config.storage, path=config.storage.path.resolve_in(path.absolute().parent))
+                config = replace(config, storage=storage)
+            self.warnings += reader.warnings
+        except BadConfig as error:
+            self.problems += error.problems
+            return empty, OteroConfig()
+        return node, config
+
+    def prometheus(self, otero: OteroConfig, node: Node | None, otero_yml: Path | None) -> PrometheusConfig:
+        given = otero.prometheus
+        try:
+            if isinstance(given, str) and given:
+                self.files.append(Path(given))
+                config, warnings = load_prometheus(Path(given), self._environ)
+            elif isinstance(node, Map) and isinstance(given, dict) and otero_yml is not None:
+                reader = Reader(str(otero_yml), otero_yml.absolute().parent)
+                inline = node.entries["prometheus"]
+                config, warnings = read_prometheus(inline, reader, self._environ, "prometheus")
+            else:
+                empty = Scalar("", None, 1, 1)
+                config, warnings = read_prometheus(empty, Reader(), self._environ)
+        except BadConfig as error:
+            self.problems += error.problems
+            return PrometheusConfig()
+        self.warnings += warnings
+        self.files += [Path(file) for file in config.scrape_config_files]
+        return config
+
+    def web(self, path: Path | None) -> WebConfig:
+        if path is None:
+            return WebConfig()
+        self.files.append(path)
+        try:
+            config, warnings = load_web(path)
+        except BadConfig as error:
+            self.problems += error.problems
+            return WebConfig()
+        self.warnings += warnings
+        return config

@@ -32,11 +32,11 @@ class RelabelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     action: Action = "replace"
 
     def __post_init__(self) -> None:
-        self._check_action()
         try:
             compile_anchored(self.regex)
         except BadInput as error:
             raise BadField(str(error), "regex") from None
+        self._check_action()
 
     def _check_action(self) -> None:
         action = self.action

@@ -214,8 +214,8 @@ class KubernetesAttachMetadata(DiscoveryConfig, frozen=True, kw_only=True):
 _SELECTORS = {
     "pod": ("pod", "node", "namespace"),
     "service": ("service", "namespace"),
-    "endpointslice": ("pod", "service", "endpointslice", "node", "namespace"),
-    "endpoints": ("pod", "service", "endpoints", "node", "namespace"),
+    "endpointslice": ("pod", "service", "endpointslice", "namespace"),
+    "endpoints": ("pod", "service", "endpoints", "namespace"),
     "node": ("node",),
     "ingress": ("ingress", "namespace"),
 }
@@ -306,7 +306,8 @@ class MarathonSdConfig(HttpClientConfig, frozen=True, kw_only=True):
             )
         if self.authorization is not None:
             raise BadField(
-                f"marathon_sd: at most one of {both} & authorization must be configured", "authorization"
+                "marathon_sd: at most one of auth_token, auth_token_file & authorization must be configured",
+                "authorization",
             )
 
 

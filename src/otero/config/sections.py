@@ -1,0 +1,250 @@
+"""The sections of prometheus.yml besides scraping: alerting, remote storage, tracing, OTLP, storage, runtime."""
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from otero.errors import BadField
+from otero.fields import Duration, Secret, Size, Url
+from otero.http_client import RESERVED_HEADERS, HttpClientConfig, TlsConfig, canonical_header
+from otero.ingest.relabel_config import RelabelConfig
+from otero.ingest.scrape.config import Discovery
+from otero.source import Unserved
+
+_MINUTE = Duration(60_000)
+_REMOTE_RESERVED = RESERVED_HEADERS - {"Authorization", "X-Prometheus-Scrape-Timeout-Seconds"}
+
+
+class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of the Structs of this module."""
+
+
+class SigV4(Section, frozen=True, kw_only=True):
+    region: str = ""
+    access_key: str = ""
+    secret_key: Secret = Secret("")
+    profile: str = ""
+    role_arn: str = ""
+    external_id: str = ""
+    use_fips_sts_endpoint: bool = False
+    service_name: str = ""
+
+
+class AlertmanagerConfig(Discovery, frozen=True, kw_only=True):
+    """External Alertmanagers that receive alerts too."""
+
+    sigv4: SigV4 | None = None
+    scheme: Literal["http", "https"] = "http"
+    path_prefix: str = ""
+    timeout: Duration = Duration(10_000)
+    api_version: Literal["v2"] = "v2"
+    alert_relabel_configs: tuple[RelabelConfig, ...] = ()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.sigv4 is not None and (self.basic_auth or self.authorization or self.oauth2):
+            raise BadField(
+                "at most one of basic_auth, authorization, oauth2, & sigv4 must be configured", "sigv4"
+            )
+
+
+class AlertingConfig(Section, frozen=True, kw_only=True):
+    alert_relabel_configs: tuple[RelabelConfig, ...] = ()
+    alertmanagers: tuple[AlertmanagerConfig, ...] = ()
+
+
+class QueueConfig(Section, frozen=True, kw_only=True):
+    """The sending queue of one remote-write destination."""
+
+    capacity: int = 10_000
+    max_shards: int = 50
+    min_shards: int = 1
+    max_samples_per_send: int = 2000
+    batch_send_deadline: Duration = Duration(5000)
+    min_backoff: Duration = Duration(30)
+    max_backoff: Duration = Duration(5000)
+    retry_on_http_429: bool = False
+    sample_age_limit: Duration = Duration(0)
+
+    def __post_init__(self) -> None:
+        for name in ("capacity", "max_shards", "min_shards", "max_samples_per_send"):
+            if getattr(self, name) <= 0:
+                raise BadField(f"{name} must be greater than 0", name)
+        if self.min_shards > self.max_shards:
+            raise BadField("min_shards must not be greater than max_shards", "min_shards")
+        if self.max_backoff < self.min_backoff:
+            raise BadField("max_backoff must not be less than min_backoff", "max_backoff")
+
+
+class MetadataConfig(Section, frozen=True, kw_only=True):
+    send: bool = True
+    send_interval: Duration = _MINUTE
+    max_samples_per_send: int = 2000
+
+
+class RemoteWriteConfig(HttpClientConfig, frozen=True, kw_only=True):
+    url: Url = Url("")
+    remote_timeout: Duration = Duration(30_000)
+    headers: dict[str, str] = {}  # noqa: RUF012 (msgspec copies it)
+    write_relabel_configs: tuple[RelabelConfig, ...] = ()
+    name: str = ""
+    send_exemplars: bool = False
+    send_native_histograms: bool = False
+    round_robin_dns: bool = False
+    protobuf_message: Literal["prometheus.WriteRequest", "io.prometheus.write.v2.Request"] = (
+        "prometheus.WriteRequest"
+    )
+    enable_http2: bool = False
+    queue_config: QueueConfig = QueueConfig()
+    metadata_config: MetadataConfig = MetadataConfig()
+    sigv4: SigV4 | None = None
+    azuread: dict[str, Any] | None = None
+    google_iam: dict[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.url:
+            raise BadField("url for remote_write is empty", "url")
+        check_headers(self.headers)
+        ways = ("basic_auth", "authorization", "oauth2", "sigv4", "azuread", "google_iam")
+        given = [way for way in ways if getattr(self, way) is not None]
+        if len(given) > 1:
+            raise BadField(
+                "at most one of basic_auth, authorization, oauth2, sigv4, azuread or google_iam must be configured",
+                given[1],
+            )
+
+
+class RemoteReadConfig(HttpClientConfig, frozen=True, kw_only=True):
+    url: Url = Url("")
+    remote_timeout: Duration = _MINUTE
+    chunked_read_limit: int = 50_000_000
+    headers: dict[str, str] = {}  # noqa: RUF012 (msgspec copies it)
+    read_recent: bool = False
+    name: str = ""
+    required_matchers: dict[str, str] = {}  # noqa: RUF012 (msgspec copies it)
+    filter_external_labels: bool = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.url:
+            raise BadField("url for remote_read is empty", "url")
+        check_headers(self.headers)
+
+
+def check_headers(headers: dict[str, str], *, authorization: str = "") -> None:
+    """Raises BadField for a header that may not be set by hand; `authorization` is the text for that one."""
+    for name in headers:
+        if name.lower() == "authorization":
+            raise BadField(
+                authorization
+                or "authorization header must be changed via the basic_auth, authorization, oauth2, sigv4, azuread or"
+                " google_iam parameter",
+                f"headers.{name}",
+            )
+        if canonical_header(name) in _REMOTE_RESERVED:
+            raise BadField(f"{name} is a reserved header. It must not be changed", f"headers.{name}")
+
+
+class TsdbRetention(Section, frozen=True, kw_only=True):
+    time: Duration = Duration(0)
+    size: Size = Size(0)
+    percentage: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.percentage <= 100:
+            raise BadField(f"percentage must be between 0 and 100, not {self.percentage:g}", "percentage")
+
+
+class ChunkEncoding(Section, frozen=True, kw_only=True):
+    floats: Literal["", "xor", "xor2"] = ""
+
+
+_RETENTION = Unserved("set storage.retention in otero.yml")
+_TSDB = Unserved("Otero stores samples in its own way")
+
+
+class TsdbConfig(Section, frozen=True, kw_only=True):
+    out_of_order_time_window: Annotated[Duration, Unserved("Otero takes late samples of any age")] = Duration(
+        0
+    )
+    stale_series_compaction_threshold: Annotated[float, _TSDB] = 0.0
+    chunk_encoding: Annotated[ChunkEncoding, _TSDB] = ChunkEncoding()
+    retention: Annotated[TsdbRetention, _RETENTION] = TsdbRetention()
+
+
+class ExemplarsConfig(Section, frozen=True, kw_only=True):
+    max_exemplars: Annotated[int, Unserved("exemplars are kept as long as metrics")] = 100_000
+
+
+class StorageConfig(Section, frozen=True, kw_only=True):
+    tsdb: TsdbConfig = TsdbConfig()
+    exemplars: ExemplarsConfig = ExemplarsConfig()
+
+
+class TracingConfig(Section, frozen=True, kw_only=True):
+    client_type: Literal["grpc", "http"] = "grpc"
+    endpoint: str = ""
+    sampling_fraction: float = 0.0
+    insecure: bool = False
+    tls_config: TlsConfig = TlsConfig()
+    headers: dict[str, str] = {}
+    compression: str = ""
+    timeout: Duration = Duration(0)
+
+    def __post_init__(self) -> None:
+        check_headers(
+            self.headers, authorization="custom authorization header configuration is not yet supported"
+        )
+        if not self.endpoint:
+            raise BadField("tracing endpoint must be set", "endpoint")
+        if self.compression not in ("", "gzip"):
+            raise BadField(
+                f"invalid compression type {self.compression} provided, valid options: gzip", "compression"
+            )
+
+
+TranslationStrategy = Literal[
+    "UnderscoreEscapingWithSuffixes", "UnderscoreEscapingWithoutSuffixes", "NoTranslation", "NoUTF8EscapingWithSuffixes"
+]  # fmt: skip
+
+
+class OtlpConfig(Section, frozen=True, kw_only=True):
+    promote_all_resource_attributes: bool = False
+    promote_resource_attributes: tuple[str, ...] = ()
+    ignore_resource_attributes: tuple[str, ...] = ()
+    translation_strategy: TranslationStrategy = "UnderscoreEscapingWithSuffixes"
+    keep_identifying_resource_attributes: bool = False
+    convert_histograms_to_nhcb: bool = False
+    promote_scope_metadata: bool = False
+    label_name_underscore_sanitization: bool = True
+    label_name_preserve_multiple_underscores: bool = True
+
+    def __post_init__(self) -> None:
+        promoted, ignored = "promote_resource_attributes", "ignore_resource_attributes"
+        if self.promote_all_resource_attributes:
+            if self.promote_resource_attributes:
+                raise BadField(
+                    f"'promote_all_resource_attributes' and '{promoted}' cannot be configured simultaneously",
+                    promoted,
+                )
+            self._check_attributes(ignored, "ignored")
+        elif self.ignore_resource_attributes:
+            raise BadField(
+                f"'{ignored}' cannot be configured unless 'promote_all_resource_attributes' is true", ignored
+            )
+        else:
+            self._check_attributes(promoted, "promoted")
+
+    def _check_attributes(self, field: str, word: str) -> None:
+        names = [name.strip() for name in getattr(self, field)]
+        faults = [f"empty {word} OTel resource attribute"] if "" in names else []
+        repeated = sorted({name for name in names if name and names.count(name) > 1})
+        faults += [f'duplicated {word} OTel resource attribute "{name}"' for name in repeated]
+        if faults:
+            raise BadField(f"invalid '{field}': {'; '.join(faults)}", field)
+        msgspec.structs.force_setattr(self, field, tuple(names))
+
+
+class RuntimeConfig(Section, frozen=True, kw_only=True):
+    gogc: Annotated[int, Unserved("it tunes the Go runtime, which Otero does not have")] = 75
