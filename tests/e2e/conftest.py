@@ -12,6 +12,7 @@ from http.server import BaseHTTPRequestHandler
 from urllib.request import urlopen
 
 import pytest
+
 from tests.e2e.server import free_port
 
 DEBIAN = {"promtool": "prometheus", "prometheus-node-exporter": "prometheus-node-exporter"}

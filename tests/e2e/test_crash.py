@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from tests.e2e.conftest import Exporter
 from tests.e2e.server import ServerProcess
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from prometheus_api_client import PrometheusConnect
 from prometheus_client.parser import text_string_to_metric_families
+
 from tests.e2e.conftest import Exporter, program
 from tests.e2e.server import ServerProcess, free_port, running
 
