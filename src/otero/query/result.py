@@ -56,9 +56,19 @@ class RawMatrix:
     values: NDArray[np.float64]
 
 
+@dataclass(frozen=True, slots=True)
+class QueryStats:
+    """How many series were read, how many cells their blocks have, and the most values held at one time."""
+
+    series: int = 0
+    samples: int = 0
+    peak_samples: int = 0
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Result:
     """A value and the doubts about it."""
 
     value: Scalar | String | Vector | Matrix | RawMatrix
     notes: tuple[Note, ...] = field(default=())
+    stats: QueryStats = field(default=QueryStats())

@@ -71,3 +71,7 @@ class StepMatrix:
             None if self.present is None else self.present.take(series, axis=1),
             None if self.drop_name is None else self.drop_name[series],
         )
+
+
+Value = StepMatrix | NDArray[np.float64] | str
+"""What an expression is while it is computed: an instant vector or a scalar (float64 [steps]) at every step, or a string."""

@@ -1,0 +1,251 @@
+"""Aggregations over the series of each group, at every step.
+
+Every function takes `values` and `present` [steps, S] (present None: everywhere) and `groups` [S] with numbers below
+`count`, and answers values [steps, count]. Numerics follow Prometheus: sums are as good as Kahan's, min and max skip
+NaN, quantiles take NaN as the smallest value. What is not there weighs nothing.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from otero.query.matching import layers
+
+Values = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+Groups = NDArray[np.intp]
+
+_TILE = 1 << 15
+"""Cells that are worked on at a time, so that they stay in the processor's cache."""
+
+
+def _tiles(steps: int, width: int) -> Iterator[slice]:
+    rows = max(_TILE // max(width, 1), 1)
+    for at in range(0, steps, rows):
+        yield slice(at, min(at + rows, steps))
+
+
+def _cells(groups: Groups, count: int, rows: int) -> Groups:
+    """The group of each cell of `rows` flattened rows, as a number below rows * count."""
+    return (groups + np.arange(rows, dtype=np.intp)[:, None] * count).ravel()
+
+
+def counts(steps: int, present: Mask | None, groups: Groups, count: int) -> NDArray[np.int64]:
+    """How many series of each group have a value: int64 [steps, count]."""
+    if present is None:
+        return np.broadcast_to(np.bincount(groups, minlength=count), (steps, count))
+    out = np.empty((steps, count), np.int64)
+    for rows in _tiles(steps, len(groups)):
+        size = rows.stop - rows.start
+        cells = _cells(groups, count, size)[present[rows].ravel()]
+        out[rows] = np.bincount(cells, minlength=size * count).reshape(size, count)
+    return out
+
+
+def total(values: Values, present: Mask | None, groups: Groups, count: int) -> Values:
+    """Compensated sums [steps, count].
+
+    Each value is split against a power of two above the group's sum of magnitudes: the high parts add up without any
+    rounding, the low parts are small. Where a magnitude overflows, the sum is made as Prometheus makes it, one by one.
+    """
+    steps, width = values.shape
+    out = np.empty((steps, count))
+    cells = _cells(groups, count, min(max(_TILE // max(width, 1), 1), steps)) if steps else groups
+    for rows in _tiles(steps, width):
+        size = rows.stop - rows.start
+        tile = values[rows]
+        if present is not None:
+            tile = np.where(present[rows], tile, 0.0)
+        flat = np.ravel(tile)
+        into = cells[: flat.size]
+        cap = size * count
+        magnitude = np.bincount(into, np.abs(flat), cap)
+        plain = np.bincount(into, flat, cap)
+        finite = np.isfinite(magnitude)
+        if finite.all() and magnitude.max(initial=0.0) < 2.0**53 and (flat == np.rint(flat)).all():
+            out[rows] = plain.reshape(size, count)
+            continue
+        # 2 ** (exponent + 1) is at least twice the sum of magnitudes, so that no partial sum of high parts rounds.
+        _, exponent = np.frexp(np.where(finite, magnitude, 1.0))
+        split = np.ldexp(1.0, np.minimum(exponent + 1, 1023))[into]
+        high = (flat + split) - split
+        low = flat - high
+        result = np.bincount(into, high, cap) + np.bincount(into, low, cap)
+        result = np.where(finite & (magnitude < 2.0**1020), result, plain)
+        for cell in np.flatnonzero(~finite | (magnitude >= 2.0**1020)):
+            members = flat[into == cell]
+            if np.isfinite(members).all():
+                result[cell] = _neumaier(members.tolist())
+        out[rows] = result.reshape(size, count)
+    return out
+
+
+def _neumaier(numbers: list[float]) -> float:
+    result = compensation = 0.0
+    for number in numbers:
+        result, compensation = _add(number, result, compensation)
+    return result + compensation
+
+
+def _add(number: float, result: float, compensation: float) -> tuple[float, float]:
+    """One step of Kahan's summation in Neumaier's form."""
+    added = result + number
+    if math.isinf(added):
+        return added, 0.0
+    if abs(result) >= abs(number):
+        return added, compensation + ((result - added) + number)
+    return added, compensation + ((number - added) + result)
+
+
+def average(values: Values, present: Mask | None, groups: Groups, count: int) -> Values:
+    """Means [steps, count]; where the sum overflows, by Prometheus' incremental mean."""
+    sums = total(values, present, groups, count)
+    out = sums / counts(values.shape[0], present, groups, count)
+    for step, group in zip(*np.nonzero(~np.isfinite(sums)), strict=True):
+        here = groups == group
+        if present is not None:
+            here = here & present[step]
+        members = values[step, here]
+        if len(members) and np.isfinite(members).all():
+            out[step, group] = _overflowing_mean(members.tolist())
+    return out
+
+
+def _overflowing_mean(numbers: list[float]) -> float:
+    result, compensation, mean = numbers[0], 0.0, numbers[0]
+    incremental = False
+    for position, number in enumerate(numbers[1:], start=2):
+        if not incremental:
+            added, more = _add(number, result, compensation)
+            if not math.isinf(added):
+                result, compensation = added, more
+                continue
+            incremental = True
+            mean = result / (position - 1)
+            compensation /= position - 1
+        share = (position - 1) / position
+        mean, compensation = _add(number / position, share * mean, share * compensation)
+    if incremental:
+        return mean + compensation
+    return result / len(numbers) + compensation / len(numbers)
+
+
+def least(values: Values, present: Mask | None, groups: Groups, count: int) -> Values:
+    """Minimum, NaN only where there is nothing else."""
+    return _extreme(np.fmin, values, present, groups, count)
+
+
+def greatest(values: Values, present: Mask | None, groups: Groups, count: int) -> Values:
+    """Maximum, NaN only where there is nothing else."""
+    return _extreme(np.fmax, values, present, groups, count)
+
+
+def _extreme(function: np.ufunc, values: Values, present: Mask | None, groups: Groups, count: int) -> Values:
+    if present is not None:
+        values = np.where(present, values, np.nan)
+    if count == 1:
+        return function.reduce(values, axis=1)[:, None]
+    columns = layers(groups, count)
+    if len(columns) <= 64:
+        out = np.full((values.shape[0], count), np.nan)
+        for layer in columns:
+            out[:, groups[layer]] = function(out[:, groups[layer]], values[:, layer])
+        return out
+    order = np.argsort(groups, kind="stable")
+    starts = np.searchsorted(groups[order], np.arange(count))
+    turned = np.ascontiguousarray(values.T[order])
+    return np.ascontiguousarray(function.reduceat(turned, starts, axis=0).T)
+
+
+def variance(values: Values, present: Mask | None, groups: Groups, count: int) -> Values:
+    """Population variance, around the first value of each group so that equal values give exactly 0."""
+    steps = values.shape[0]
+    mask = np.ones(values.shape, np.bool_) if present is None else present
+    base = np.zeros((steps, count))
+    seen = np.zeros((steps, count), np.bool_)
+    for layer in layers(groups, count):
+        into = groups[layer]
+        new = mask[:, layer] & ~seen[:, into]
+        base[:, into] = np.where(new, values[:, layer], base[:, into])
+        seen[:, into] |= new
+        if seen.all():
+            break
+    number = counts(steps, present, groups, count)
+    shifted = values - base[:, groups]
+    mean = total(shifted, present, groups, count) / number
+    shifted -= mean[:, groups]
+    np.multiply(shifted, shifted, out=shifted)
+    return total(shifted, present, groups, count) / number
+
+
+def deviation(values: Values, present: Mask | None, groups: Groups, count: int) -> Values:
+    return np.sqrt(variance(values, present, groups, count))
+
+
+def ones(values: Values, present: Mask | None, groups: Groups, count: int) -> Values:  # noqa: ARG001
+    return np.ones((values.shape[0], count))
+
+
+def numbers(values: Values, present: Mask | None, groups: Groups, count: int) -> Values:
+    return counts(values.shape[0], present, groups, count).astype(np.float64)
+
+
+Reduction = Callable[[Values, Mask | None, Groups, int], Values]
+
+REDUCTIONS: dict[str, Reduction] = {
+    "sum": total,
+    "avg": average,
+    "count": numbers,
+    "min": least,
+    "max": greatest,
+    "group": ones,
+    "stddev": deviation,
+    "stdvar": variance,
+}
+"""Aggregations without a parameter."""
+
+
+def same_size(groups: Groups, count: int) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:
+    """Groups of equal size together: `(group numbers [n], columns [n, size])`, columns in their own order."""
+    sizes = np.bincount(groups, minlength=count)
+    order = np.argsort(groups, kind="stable").astype(np.intp, copy=False)
+    starts = np.cumsum(sizes) - sizes
+    for size in np.unique(sizes):
+        if size:
+            chosen = np.flatnonzero(sizes == size)
+            yield chosen, order[starts[chosen][:, None] + np.arange(size)]
+
+
+def quantile(q: Values, values: Values, present: Mask | None, groups: Groups, count: int) -> Values:
+    """The φ-quantile [steps, count] by linear interpolation between ranks; `q` is φ of each step."""
+    steps = values.shape[0]
+    out = np.empty((steps, count))
+    for chosen, columns in same_size(groups, count):
+        size = columns.shape[1]
+        cells = values[:, columns]
+        here = None if present is None else present[:, columns]
+        nans = np.isnan(cells)
+        if here is not None:
+            nans &= here
+        number = np.full((steps, len(chosen)), size) if here is None else here.sum(axis=2)
+        low_nans = nans.sum(axis=2)
+        if low_nans.any() or here is not None:
+            cells = np.where(nans, -np.inf, cells)
+            if here is not None:
+                cells = np.where(here, cells, np.inf)
+        cells = np.sort(cells, axis=2)
+        rank = q[:, None] * (number - 1)
+        floor = np.floor(np.where(np.isfinite(rank), rank, 0.0))
+        low = np.clip(floor, 0, size - 1).astype(np.intp)
+        high = np.clip(np.minimum(low + 1, number - 1), 0, size - 1)
+        weight = rank - floor
+        a = np.take_along_axis(cells, low[:, :, None], axis=2)[:, :, 0]
+        b = np.take_along_axis(cells, high[:, :, None], axis=2)[:, :, 0]
+        a = np.where(low < low_nans, np.nan, a)
+        b = np.where(high < low_nans, np.nan, b)
+        out[:, chosen] = a * (1 - weight) + b * weight
+    wide = np.broadcast_to(q[:, None], out.shape)
+    out = np.where(wide < 0, -np.inf, np.where(wide > 1, np.inf, out))
+    return np.where(np.isnan(wide), np.nan, out)
