@@ -5,16 +5,18 @@ scrape, host ─▶ intake ─▶ store (journal, head, engine) ─▶ query eng
 
 import asyncio
 import logging
+import ssl
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 from otero.api import build_api
 from otero.api.context import ApiContext
 from otero.api.queries import QueryPool
 from otero.clock import Clock, SystemClock
-from otero.config import Config
+from otero.config import Config, Token
 from otero.errors import BadConfig, Problem
 from otero.http_client import SessionFactory
-from otero.http_server import Access, HttpServer, bind, is_loopback, split_listen
+from otero.http_server import Access, HttpServer, Tls, bind, is_loopback, split_listen
 from otero.ingest.host import HostCollector
 from otero.ingest.intake import Intake
 from otero.ingest.scrape.manager import ScrapeManager
@@ -50,7 +52,11 @@ class Otero:
         self.intake = Intake(self.store)
         self._sessions = SessionFactory(config.hosts)
         self.scrapes = ScrapeManager(self.intake, self.store, clock, self._sessions)
-        self.host = HostCollector(self.intake, self.store, clock) if config.host.enabled else None
+        self.host = (
+            HostCollector(self.intake, self.store, clock, config.host.interval)
+            if config.collects_host
+            else None
+        )
         self.engine = Engine(self.store, lookback_ms=config.query.lookback_delta)
         self.queries = QueryPool(
             clock,
@@ -67,12 +73,13 @@ class Otero:
             lifecycle=self,
             flags=flags,
         )
-        self._server = HttpServer(build_api(context, access), [self._socket], tls=config.web.ssl_context())
+        headers = config.web.http_server_config.headers
+        self._server = HttpServer(build_api(context, access, headers), [self._socket], tls=_tls(config))
 
     async def start(self) -> None:
         """Answer at once, replay what the journal holds, then take in. Returns when ready."""
         await self._server.start()
-        scheme = "https" if self.config.web.tls else "http"
+        scheme = "https" if self.config.web.tls_server_config else "http"
         host, _ = split_listen(self.config.listen)
         port = self._socket.getsockname()[1]
         shown = f"[{host}]" if ":" in host else host
@@ -130,8 +137,8 @@ def build(
 def access_of(config: Config, *, insecure: bool) -> Access:
     """Who may come in. Raises BadConfig when others could reach an open door unasked."""
     host, _ = split_listen(config.listen)
-    tokens = tuple(token.reveal() for token in config.auth.tokens)
-    users = {name: hashed.reveal() for name, hashed in config.web.basic_auth_users.items()}
+    tokens = tuple(_token(token) for token in config.auth.tokens)
+    users = config.web.users()
     if not is_loopback(host) and not users and not tokens and not insecure:
         raise BadConfig(
             Problem(
@@ -145,6 +152,55 @@ def access_of(config: Config, *, insecure: bool) -> Access:
         check_host=not insecure,
         allowed_hosts=frozenset(config.auth.allowed_hosts),
     )
+
+
+def _token(token: Token) -> str:
+    if not token.token_file:
+        return token.token.reveal()
+    try:
+        return Path(token.token_file).read_text().strip()
+    except OSError as error:
+        raise BadConfig(
+            Problem(f"cannot read {token.token_file}: {error.strerror}", path="auth.tokens")
+        ) from None
+
+
+_CLIENT_CERTIFICATES = {
+    "NoClientCert": ssl.CERT_NONE,
+    "VerifyClientCertIfGiven": ssl.CERT_OPTIONAL,
+    "RequireAndVerifyClientCert": ssl.CERT_REQUIRED,
+}
+_TLS_VERSIONS = {
+    "TLS10": ssl.TLSVersion.TLSv1,
+    "TLS11": ssl.TLSVersion.TLSv1_1,
+    "TLS12": ssl.TLSVersion.TLSv1_2,
+    "TLS13": ssl.TLSVersion.TLSv1_3,
+}
+
+
+def _tls(config: Config) -> ssl.SSLContext | None:
+    tls = config.web.tls_server_config
+    if tls is None:
+        return None
+    if tls.client_auth_type not in _CLIENT_CERTIFICATES:
+        raise BadConfig(
+            Problem(
+                f"client_auth_type {tls.client_auth_type} asks for certificates without checking them, which Otero does"
+                f" not do; use one of {', '.join(_CLIENT_CERTIFICATES)}",
+                path="tls_server_config.client_auth_type",
+            )
+        )
+    return Tls(
+        cert_file=tls.cert_file,
+        key_file=tls.key_file,
+        cert=tls.cert,
+        key=tls.key.reveal(),
+        client_ca_file=tls.client_ca_file,
+        client_ca=tls.client_ca,
+        client_certificate=_CLIENT_CERTIFICATES[tls.client_auth_type],
+        minimum=_TLS_VERSIONS[tls.min_version],
+        maximum=_TLS_VERSIONS[tls.max_version],
+    ).context()
 
 
 def _fixed_settings(before: Config, after: Config) -> list[str]:

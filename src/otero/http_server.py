@@ -9,10 +9,13 @@ import ipaddress
 import logging
 import socket
 import ssl
+import tempfile
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar
 from urllib.parse import urlsplit
 
 import bcrypt
@@ -29,6 +32,45 @@ _log = logging.getLogger(__name__)
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 _PASSWORD_CACHE = 256
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tls:
+    """Certificates of the server, and what it asks of clients. Files are PEM; the inline texts win over files."""
+
+    cert_file: str = ""
+    key_file: str = ""
+    cert: str = ""
+    key: str = ""
+    client_ca_file: str = ""
+    client_ca: str = ""
+    client_certificate: ssl.VerifyMode = ssl.CERT_NONE
+    minimum: ssl.TLSVersion = ssl.TLSVersion.TLSv1_2
+    maximum: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3
+
+    def context(self) -> ssl.SSLContext:
+        """The context for accepting connections. Raises BadConfig when a file cannot be used."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version, context.maximum_version = self.minimum, self.maximum
+        try:
+            if self.cert or self.key:
+                with tempfile.NamedTemporaryFile(
+                    "w", suffix=".pem"
+                ) as both:  # mode 0600; ssl reads files only
+                    both.write(f"{self.cert or Path(self.cert_file).read_text()}\n")
+                    both.write(f"{self.key or Path(self.key_file).read_text()}\n")
+                    both.flush()
+                    context.load_cert_chain(both.name)
+            else:
+                context.load_cert_chain(self.cert_file, self.key_file)
+            if self.client_ca or self.client_ca_file:
+                context.load_verify_locations(self.client_ca_file or None, cadata=self.client_ca or None)
+            context.verify_mode = self.client_certificate
+        except (OSError, ssl.SSLError) as error:
+            raise BadConfig(
+                Problem(f"cannot use the TLS certificates: {error}", path="tls_server_config")
+            ) from None
+        return context
 
 
 @dataclass(frozen=True)
@@ -196,16 +238,18 @@ def measured(
 
 
 class SecurityHeaders:
-    """ASGI middleware: headers that every answer carries."""
+    """ASGI middleware: headers that every answer carries; `headers` replaces or adds to the defaults."""
 
-    _headers = (
-        (b"x-content-type-options", b"nosniff"),
-        (b"x-frame-options", b"SAMEORIGIN"),
-        (b"referrer-policy", b"same-origin"),
-    )
+    _defaults: ClassVar = {
+        "x-content-type-options": "nosniff",
+        "x-frame-options": "SAMEORIGIN",
+        "referrer-policy": "same-origin",
+    }
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, headers: Mapping[str, str]) -> None:
         self._app = app
+        merged = self._defaults | {name.lower(): value for name, value in headers.items()}
+        self._headers = [(name.encode(), value.encode("latin-1")) for name, value in merged.items() if value]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def with_headers(message: Message) -> None:

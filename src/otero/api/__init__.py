@@ -3,7 +3,7 @@
 Each dialect is a folder whose handlers parse, call and render; errors become answers in `problem`, by path.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 from prometheus_client.exposition import choose_encoder
 from starlette.applications import Starlette
@@ -37,8 +37,8 @@ _LATER = {
 }
 
 
-def build_api(context: ApiContext, access: Access) -> Starlette:
-    """The ASGI application of the main port."""
+def build_api(context: ApiContext, access: Access, headers: Mapping[str, str]) -> Starlette:
+    """The ASGI application of the main port; `headers` go out with every answer."""
     query, metadata = QueryRoutes(context), MetadataRoutes(context)
     targets, status = TargetRoutes(context), StatusRoutes(context)
     federate, health = FederateRoutes(context), HealthRoutes(context)
@@ -86,7 +86,7 @@ def build_api(context: ApiContext, access: Access) -> Starlette:
     return Starlette(
         routes=routes,
         middleware=[
-            Middleware(SecurityHeaders),
+            Middleware(SecurityHeaders, headers=headers),
             Middleware(Gate, access=access),
             Middleware(GZipMiddleware, minimum_size=1024, compresslevel=1),
         ],

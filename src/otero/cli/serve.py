@@ -10,7 +10,7 @@ from pathlib import Path
 
 from otero.app import Otero, build
 from otero.config import Config, load
-from otero.errors import BadConfig, OteroError
+from otero.errors import BadConfig, OteroError, Problem
 from otero.telemetry import set_up_logging
 
 _log = logging.getLogger("otero")
@@ -35,6 +35,13 @@ class Flags:
 
     def read(self) -> Config:
         """The configuration in force with these flags. Raises BadConfig."""
+        if self.receivers:
+            raise BadConfig(
+                Problem(
+                    f"no receiver is served yet, so {', '.join(self.receivers)} cannot be opened",
+                    path="--receiver",
+                )
+            )
         return load(
             self.config,
             prometheus=self.prometheus,
@@ -45,7 +52,6 @@ class Flags:
             slos=self.slos,
             data=self.data,
             listen=self.listen,
-            receivers=self.receivers,
             web_config=self.web_config,
         )
 
@@ -65,6 +71,9 @@ async def serve(flags: Flags, log_level: str = "info") -> int:
     set_up_logging(log_level)
     try:
         config = await asyncio.to_thread(flags.read)
+        for name in ("alertmanager", "rules", "dashboards", "slis", "slos"):
+            if getattr(flags, name):
+                print(f"warning: --{name}: a later release serves it", file=sys.stderr)
         for problem in config.warnings:
             print(f"warning: {problem}", file=sys.stderr)
         otero = build(config, flags.read, insecure=flags.insecure, flags=flags.shown())

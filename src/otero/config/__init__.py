@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from otero.config.otero import (
     Auth,
+    Host,
     OteroConfig,
     OteroStorage,
     QueryLimits,
@@ -27,6 +28,7 @@ from otero.source import Map, Node, Reader, Scalar, parse, read_file
 __all__ = [
     "Auth",
     "Config",
+    "Host",
     "OteroConfig",
     "OteroStorage",
     "PrometheusConfig",
@@ -67,6 +69,15 @@ class Config:
     @property
     def hosts(self) -> Mapping[str, str]:
         return self.otero.hosts
+
+    @property
+    def host(self) -> Host:
+        return self.otero.host
+
+    @property
+    def collects_host(self) -> bool:
+        """Whether this host's own metrics are collected."""
+        return not self.prometheus_given if self.host.enabled is None else self.host.enabled
 
     @property
     def auth(self) -> Auth:

@@ -33,6 +33,7 @@ class OteroStorage(Part, frozen=True, kw_only=True):
     retention: Retention = Retention()
     head_max_bytes: Size = Size(1 << 30)
     journal_max_bytes: Size = Size(2 << 30)
+    flush_interval: Duration = Duration(30_000)
     fsync: Literal["interval", "always", "never"] = "interval"
 
     def __post_init__(self) -> None:
@@ -86,9 +87,24 @@ class Token(Part, frozen=True, kw_only=True):
 
 
 class Auth(Part, frozen=True, kw_only=True):
-    """Who may come in besides the users of the web configuration file."""
+    """Who may come in besides the users of the web configuration file.
+
+    `allowed_hosts` are further names under which an open loopback server may be addressed.
+    """
 
     tokens: tuple[Token, ...] = ()
+    allowed_hosts: tuple[str, ...] = ()
+
+
+class Host(Part, frozen=True, kw_only=True):
+    """Metrics of this host under node_exporter's names; `enabled` null means: unless a prometheus.yml was given."""
+
+    enabled: bool | None = None
+    interval: Duration = Duration(15_000)
+
+    def __post_init__(self) -> None:
+        if self.interval < 100:
+            raise BadField("interval must be at least 100ms", "interval")
 
 
 _LATER = "a later release serves it"
@@ -107,6 +123,7 @@ class OteroConfig(Part, frozen=True, kw_only=True):
     receivers: Annotated[dict[str, Any], Unserved(_LATER)] = {}
     tickets: Annotated[dict[str, Any], Unserved(_LATER)] = {}
     hosts: dict[str, str] = {}
+    host: Host = Host()
     storage: OteroStorage = OteroStorage()
     listen: str = "127.0.0.1:9090"
     auth: Auth = Auth()
