@@ -33,3 +33,13 @@ class Notes:
 
     def all(self) -> tuple[Note, ...]:
         return tuple(self._notes)
+
+
+def render_note(note: Note, query: str) -> str:
+    """A note as Prometheus writes it: `PromQL warning: text (line:column)`."""
+    place = ""
+    if note.start >= 0:
+        line = query.count("\n", 0, note.start) + 1
+        column = note.start - (query.rfind("\n", 0, note.start) + 1) + 1
+        place = f" ({line}:{column})"
+    return f"PromQL {note.kind}: {note.text}{place}"
