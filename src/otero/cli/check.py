@@ -1,0 +1,37 @@
+"""`otero check`: one line per file, then one per finding."""
+
+import sys
+from pathlib import Path
+
+from otero.check import FileReport, Severity, check_files
+
+
+def check(files: list[Path]) -> int:
+    """Prints what each file is and what is wrong with it.
+
+    Returns 0 when all is good (warnings allowed), 1 with findings, 2 when a file cannot be read at all.
+    """
+    if not files:
+        print("otero check: no file given; for example: otero check prometheus.yml", file=sys.stderr)
+        return 2
+    missing = [file for file in files if not file.is_file()]
+    for file in missing:
+        print(f"otero check: {file}: no such file", file=sys.stderr)
+    if missing:
+        return 2
+    reports = check_files(files)
+    for report in reports:
+        print(f"{report.file}: {report.kind}: {_verdict(report)}")
+        for finding in report.findings:
+            print(finding)
+    return 0 if all(report.good for report in reports) else 1
+
+
+def _verdict(report: FileReport) -> str:
+    errors = sum(finding.severity is Severity.ERROR for finding in report.findings)
+    warnings = len(report.findings) - errors
+    parts = [f"{errors} error{'s' * (errors != 1)}"] if errors else []
+    parts += [f"{warnings} warning{'s' * (warnings != 1)}"] if warnings else []
+    if not report.checked and not errors:
+        parts.append("readable; not checked further yet, a later release does")
+    return ", ".join(parts) or "good"
