@@ -8,6 +8,7 @@ import logging
 import ssl
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from otero.api import build_api
 from otero.api.context import ApiContext
@@ -15,10 +16,13 @@ from otero.api.queries import QueryPool
 from otero.clock import Clock, SystemClock
 from otero.config import Config, Token
 from otero.errors import BadConfig, Problem
-from otero.http_client import SessionFactory
+from otero.fields import Duration
+from otero.http_client import Hosts
 from otero.http_server import Access, HttpServer, Tls, bind, is_loopback, split_listen
 from otero.ingest.host import HostCollector
 from otero.ingest.intake import Intake
+from otero.ingest.scrape.config import ScrapeConfig
+from otero.ingest.scrape.discovery_config import TargetGroup
 from otero.ingest.scrape.manager import ScrapeManager
 from otero.query.promql.engine import Engine
 from otero.storage.metrics import MetricStore, open_store
@@ -50,14 +54,17 @@ class Otero:
             self._socket.close()
             raise
         self.intake = Intake(self.store)
-        self._sessions = SessionFactory(config.hosts)
-        self.scrapes = ScrapeManager(self.intake, self.store, clock, self._sessions)
+        self.scrapes = ScrapeManager(self.intake, clock, hosts=Hosts(config.hosts))
         self.host = (
             HostCollector(self.intake, self.store, clock, config.host.interval)
             if config.collects_host
             else None
         )
-        self.engine = Engine(self.store, lookback_ms=config.query.lookback_delta)
+        self.engine = Engine(
+            self.store,
+            lookback_ms=config.query.lookback_delta,
+            default_step_ms=config.prometheus.global_.evaluation_interval,
+        )
         self.queries = QueryPool(
             clock,
             workers=config.query.max_concurrency,
@@ -86,7 +93,7 @@ class Otero:
         self.doors = (("http", f"{scheme}://{shown}:{port}"),)
         await asyncio.to_thread(self.store.start)
         self.ready = True
-        await self.scrapes.apply(self.config.prometheus.scrape_configs, self.config.prometheus.global_)
+        await self.scrapes.apply(self._scrape_configs())
         if self.host is not None:
             self.host.start()
 
@@ -98,7 +105,6 @@ class Otero:
         await self.scrapes.stop()
         await self._server.stop()
         self.queries.close()
-        await self._sessions.close()
         await asyncio.to_thread(self.store.stop)
 
     async def reload(self) -> None:
@@ -115,11 +121,29 @@ class Otero:
             for problem in config.warnings:
                 _log.warning("%s", problem)
             needs_restart = _fixed_settings(self.config, config)
-            await self.scrapes.apply(config.prometheus.scrape_configs, config.prometheus.global_)
             self.config = config
+            await self.scrapes.apply(self._scrape_configs())
             self.reload_ok = True
             self.reloaded_ms = self._clock.now_ms()
             _log.info("configuration reloaded", extra={"takes_effect_after_restart": needs_restart})
+
+    def _scrape_configs(self) -> Sequence[ScrapeConfig]:
+        """What the configuration says; without any prometheus.yml, Otero's own metrics."""
+        if self.config.prometheus_given:
+            return self.config.prometheus.scrape_configs
+        address = urlsplit(self.doors[0][1])
+        host = "127.0.0.1" if address.hostname == "0.0.0.0" else address.hostname  # noqa: S104 — compared, not bound
+        target = f"[{host}]:{address.port}" if ":" in (host or "") else f"{host}:{address.port}"
+        static = TargetGroup(targets=(target,))
+        return (
+            ScrapeConfig(
+                job_name="otero",
+                scheme=address.scheme,
+                scrape_interval=Duration(15_000),
+                scrape_timeout=Duration(10_000),
+                static_configs=(static,),
+            ),
+        )
 
 
 def build(

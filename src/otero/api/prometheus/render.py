@@ -12,7 +12,7 @@ from otero.api.prometheus.numbers import time_text, value_text, value_texts
 from otero.model.budget import Budget
 from otero.model.labels import LabelTable
 from otero.query.notes import Note, NoteKind
-from otero.query.result import Matrix, RawMatrix, Result, Scalar, String, Vector
+from otero.query.result import Matrix, QueryStats, RawMatrix, Result, Scalar, String, Vector
 from otero.query.series import Steps
 
 __all__ = ["json_response", "result", "success", "success_bytes", "time_text", "value_text"]
@@ -66,8 +66,8 @@ def result(
     if truncated:
         warnings.append(_TRUNCATED)
     parts = [b'{"status":"success","data":{"resultType":"%b","result":' % kind, body]
-    if stats and budget is not None:
-        parts.append(b',"stats":%b' % orjson.dumps(_stats(budget)))
+    if stats:
+        parts.append(b',"stats":%b' % orjson.dumps(_stats(result.stats)))
     parts.append(b"}")
     if warnings:
         parts.append(b',"warnings":%b' % orjson.dumps(warnings))
@@ -96,8 +96,8 @@ def _place(query: str, offset: int) -> str:
     return f"{before.count(chr(10)) + 1}:{len(before[line_start:].encode()) + 1}"
 
 
-def _stats(budget: Budget) -> dict[str, Any]:
-    return {"samples": {"totalQueryableSamples": budget.peak_samples, "peakSamples": budget.peak_samples}}
+def _stats(stats: QueryStats) -> dict[str, Any]:
+    return {"samples": {"totalQueryableSamples": stats.samples, "peakSamples": stats.peak_samples}}
 
 
 def _label_sets(labels: LabelTable, count: int) -> list[bytes]:

@@ -1,7 +1,9 @@
 """`/api/v1/targets`, `targets/metadata` and `scrape_pools`."""
 
+import socket
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import urlsplit
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -10,8 +12,7 @@ from otero.api.context import ApiContext
 from otero.api.prometheus import render
 from otero.api.prometheus.params import Params
 from otero.errors import BadInput, BadQuery, NotFound
-from otero.fields import Duration
-from otero.ingest.scrape.status import ActiveTarget
+from otero.ingest.scrape.manager import ActiveTarget
 from otero.query.promql.parser import parse_selector
 
 NEVER = "0001-01-01T00:00:00Z"
@@ -44,7 +45,7 @@ class TargetRoutes:
             data["activeTargets"] = [_active(t) for t in found.active if not pool or t.pool == pool]
         if state in ("any", "dropped"):
             data["droppedTargets"] = [
-                {"discoveredLabels": t.discovered_labels, "scrapePool": t.pool}
+                {"discoveredLabels": t.discovered, "scrapePool": t.pool}
                 for t in found.dropped
                 if not pool or t.pool == pool
             ]
@@ -69,7 +70,7 @@ class TargetRoutes:
         for target in self._context.scrapes.targets().active:
             if not all(matcher.matches(target.labels.get(matcher.name, "")) for matcher in matchers):
                 continue
-            for entry in target.metadata():
+            for entry in target.metadata:
                 if metric and entry.metric != metric:
                     continue
                 row = {"target": target.labels, "type": entry.type, "help": entry.help, "unit": entry.unit}
@@ -82,16 +83,26 @@ class TargetRoutes:
 
 
 def _active(target: ActiveTarget) -> dict[str, Any]:
+    last = target.last
     return {
-        "discoveredLabels": target.discovered_labels,
+        "discoveredLabels": target.discovered,
         "labels": target.labels,
         "scrapePool": target.pool,
         "scrapeUrl": target.url,
-        "globalUrl": target.global_url,
-        "lastError": target.last_error,
-        "lastScrape": rfc3339(target.last_scrape_ms),
-        "lastScrapeDuration": target.last_scrape_duration_s,
-        "health": target.health,
-        "scrapeInterval": str(Duration(target.interval_ms)),
-        "scrapeTimeout": str(Duration(target.timeout_ms)),
+        "globalUrl": global_url(target.url),
+        "lastError": last.error,
+        "lastScrape": rfc3339(last.time_ms),
+        "lastScrapeDuration": last.duration_s,
+        "health": last.health,
+        "scrapeInterval": target.interval,
+        "scrapeTimeout": target.timeout,
     }
+
+
+def global_url(url: str) -> str:
+    """The URL with this host's name in place of a loopback address, so that it works from elsewhere."""
+    parts = urlsplit(url)
+    if parts.hostname not in ("localhost", "127.0.0.1", "::1"):
+        return url
+    port = f":{parts.port}" if parts.port else ""
+    return parts._replace(netloc=f"{socket.gethostname()}{port}").geturl()

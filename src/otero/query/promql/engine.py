@@ -56,6 +56,11 @@ class Engine:
         self.features = frozenset(features)
         self._timeless = lru_cache(_KEPT_PLANS)(self._make_timeless)
 
+    @property
+    def lookback_ms(self) -> int:
+        """How far an instant selector looks back when a query does not say."""
+        return self._lookback_ms
+
     def instant(self, text: str, time_ms: int, budget: Budget, lookback_ms: int | None = None) -> Result:
         """The value at one time. Raises BadQuery (the text), ExecutionError (the data), LimitExceeded, TimedOut,
         Cancelled and what the source raises."""
