@@ -138,7 +138,7 @@ class Otero:
         return (
             ScrapeConfig(
                 job_name="otero",
-                scheme=address.scheme,
+                scheme="https" if self.config.web.tls_server_config else "http",
                 scrape_interval=Duration(15_000),
                 scrape_timeout=Duration(10_000),
                 static_configs=(static,),
