@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from otero.errors import BadQuery, Bug
+from otero.errors import BadQuery, Bug, ExecutionError
 from otero.model.budget import Budget
 from otero.model.labels import METRIC_NAME, LabelTable
 from otero.model.samples import ABSENT, SampleBlock
@@ -31,6 +31,10 @@ from otero.query.promql.windows import Window, window
 from otero.query.series import StepMatrix, Steps, Value
 
 EMPTY = LabelTable(0, {})
+
+SMOOTHED_SAFE = frozenset({"delta", "increase", "rate"})
+ANCHORED_SAFE = SMOOTHED_SAFE | {"changes", "resets"}
+"""Functions that know what to do with values at the edges of their range."""
 
 _COUNTER_SUFFIXES = ("_total", "_sum", "_count", "_bucket")
 
@@ -166,6 +170,9 @@ class Evaluator:
     def _range_function(
         self, node: ast.Call, at: int, arg: ast.MatrixSelector | ast.Subquery, steps: Steps
     ) -> StepMatrix:
+        if isinstance(arg, ast.MatrixSelector):
+            _check_modifier("anchored", arg.vector.anchored, ANCHORED_SAFE, node.name)
+            _check_modifier("smoothed", arg.vector.smoothed, SMOOTHED_SAFE, node.name)
         args: list[NDArray[np.float64] | str] = []
         for position, other in enumerate(node.args):
             if position != at:
@@ -253,6 +260,12 @@ class Evaluator:
                     arg.start,
                     arg.end,
                 )
+
+
+def _check_modifier(modifier: str, used: bool, safe: frozenset[str], name: str) -> None:
+    if used and name not in safe:
+        allowed = ", ".join(sorted(safe))
+        raise ExecutionError(f"{modifier} modifier can only be used with: {allowed} - not with {name}")
 
 
 def as_block(matrix: StepMatrix, steps: Steps) -> SampleBlock:

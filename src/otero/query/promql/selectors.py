@@ -14,7 +14,7 @@ from otero.query.promql import ast
 from otero.query.promql.binary import concat
 from otero.query.promql.naming import without_absent
 from otero.query.promql.plan import Read, read_for, window_ends
-from otero.query.promql.windows import Window, lookback, lookback_times, window
+from otero.query.promql.windows import Window, count_until, lookback, lookback_times, window
 from otero.query.series import StepMatrix, Steps
 
 
@@ -71,9 +71,10 @@ class Samples:
         if isinstance(kept, StepMatrix):
             return kept
         first, last = window_ends(node, steps)
+        look = _smoothed if node.smoothed else lookback
         parts: list[StepMatrix] = []
         for block in self.blocks(node.matchers, first - self.lookback_ms + 1, last):
-            values, present = lookback(block, ends(node, steps), self.lookback_ms)
+            values, present = look(block, ends(node, steps), self.lookback_ms)
             parts.append(without_absent(StepMatrix(block.labels, values, present)))
         out = joined(parts, steps)
         if node in self._repeated:
@@ -104,6 +105,28 @@ class Samples:
         if node in self._repeated:
             self._kept[node, steps] = out
         return out
+
+
+def _smoothed(
+    block: SampleBlock, ends_ms: NDArray[np.int64], lookback_ms: int
+) -> tuple[NDArray[np.float64], NDArray[np.bool_] | None]:
+    """The value on the line between the samples around each moment; after the last one, that one."""
+    view = window(block, ends_ms + lookback_ms, 2 * lookback_ms)
+    if view.block.values.shape[0] == 0:
+        return np.full(view.shape, np.nan), np.zeros(view.shape, np.bool_)
+    after = np.clip(count_until(view.block.times_ms, ends_ms - 1), view.lo, view.hi)
+    before = after - 1
+    moment = ends_ms[:, None]
+    has_after, has_before = after < view.hi, before >= view.lo
+    exact = has_after & (view.times(after) == moment)
+    line = has_after & has_before & ~exact
+    earlier, later = view.times(before), view.times(after)
+    share = np.where(line, (moment - earlier) / np.where(line, later - earlier, 1), np.where(exact, 1.0, 0.0))
+    group = view.block.group
+    first, second = view.rows(before), view.rows(after)
+    between = first + (second - first) * share.take(group, axis=1)
+    values = np.where(exact.take(group, axis=1), second, np.where(line.take(group, axis=1), between, first))
+    return values, (exact | has_before).take(group, axis=1)
 
 
 def joined(parts: list[StepMatrix], steps: Steps) -> StepMatrix:

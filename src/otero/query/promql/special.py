@@ -9,6 +9,7 @@ from otero.model.labels import METRIC_NAME, LabelTable
 from otero.model.matchers import MatchOp
 from otero.query.promql import ast
 from otero.query.promql.binary import renamed
+from otero.query.promql.info import info
 from otero.query.promql.naming import without_absent
 from otero.query.series import StepMatrix, Steps, Value
 
@@ -103,6 +104,7 @@ FORMS: dict[str, Form] = {
     "absent": _absent,
     "absent_over_time": _absent_over_time,
     "end": _edge("end"),
+    "info": info,
     "range": _edge("range"),
     "scalar": _scalar,
     "start": _edge("start"),
