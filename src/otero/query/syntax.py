@@ -132,6 +132,8 @@ _SIMPLE_ESCAPES = {
 _ESCAPE = re.compile(
     r"\\(?:([abfnrtv\\'\"])|([0-7]{3})|x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8}))"
 )
+_HEX = "0123456789abcdefABCDEF"
+_DIGITS = {"x": (_HEX, 2), "u": (_HEX, 4), "U": (_HEX, 8), **dict.fromkeys("01234567", ("01234567", 3))}
 
 
 def scan_string(source: str, start: int) -> tuple[int, str]:
@@ -170,7 +172,13 @@ def _bad_escape(source: str, at: int) -> str:
     if at >= len(source):
         return "escape sequence not terminated"
     if source[at] in "xuU01234567":
-        return "illegal character in escape sequence"
+        digits, wanted = _DIGITS[source[at]]
+        first = at if source[at] in "01234567" else at + 1
+        for index in range(first, first + wanted):
+            if index >= len(source):
+                return "escape sequence not terminated"
+            if source[index] not in digits:
+                return f"illegal character U+{ord(source[index]):04X} '{source[index]}' in escape sequence"
     return f"unknown escape sequence U+{ord(source[at]):04X} '{source[at]}'"
 
 

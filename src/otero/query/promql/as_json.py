@@ -32,7 +32,9 @@ def as_json(expr: Expr) -> dict[str, Any]:
         case NumberLiteral():
             return {"type": "numberLiteral", "val": format_number(expr.value)}
         case StringLiteral():
-            return {"type": "stringLiteral", "val": expr.value}
+            # Bytes that are no UTF-8 cannot travel in JSON.
+            text = expr.value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+            return {"type": "stringLiteral", "val": text}
         case VectorSelector():
             return {"type": "vectorSelector", **_selector(expr)}
         case MatrixSelector():

@@ -42,6 +42,14 @@ def parse_duration(text: str) -> int | None:
     )
 
 
+def bad_duration(text: str) -> str:
+    """What is wrong with a text that `parse_duration` does not take."""
+    for unit in re.findall(r"[0-9]+([a-z]+)", text):
+        if unit not in _UNITS:
+            return f'unknown unit "{unit}" in duration "{text}"'
+    return f'not a valid duration string: "{text}"'
+
+
 def format_duration(ms: int) -> str:
     """The shortest notation, as Prometheus writes durations; years, weeks and days only when nothing remains below."""
     if ms == 0:

@@ -59,7 +59,7 @@ _NUMBER = re.compile(
     r"|(?:[0-9]+(?:_[0-9]+)*(?:\.(?:[0-9]+(?:_[0-9]+)*)?)?|\.[0-9]+(?:_[0-9]+)*)(?:[eE][-+]?[0-9]+(?:_[0-9]+)*)?"
     r")(?![A-Za-z0-9_.])"
 )
-_DURATION = re.compile(r"(?:[0-9]+(?:ms|[smhdwy]))+(?![A-Za-z0-9_])")
+_DURATION = re.compile(r"[0-9]+[smhdwy]s?(?:[0-9]+[smhdw]s?)*(?![A-Za-z0-9_])")
 _BAD_NUMBER = re.compile(r"[0-9.][A-Za-z0-9_.]*")
 _DURATION_WORDS = frozenset(["step", "range", "min_of", "max_of"])
 
@@ -106,7 +106,10 @@ class _Lexer:
             return "unexpected end of input inside braces"
         if self.parens:
             return "unclosed left parenthesis"
-        return "unclosed left bracket" if self.in_brackets else ""
+        if self.in_brackets:
+            seen = self.number_in_brackets
+            return "unclosed left bracket" if seen else "unexpected end of input in duration expression"
+        return ""
 
     def _emit(self, kind: str, end: int) -> None:
         self.tokens.append(Token(kind, self.source[self.at : end], self.at, end))
@@ -141,6 +144,8 @@ class _Lexer:
         if "0" <= char <= "9" or (char == "." and "0" <= self.source[self.at + 1 : self.at + 2] <= "9"):
             return self._number()
         if char in "\"'`":
+            if self.in_brackets:
+                return f"unexpected character in duration expression: {_rune(char)}"
             return self._string()
         if (word := _WORD.match(self.source, self.at)) is not None and not (self.in_brackets and char == ":"):
             return self._duration_word() if self.in_brackets else self._word(word.end())

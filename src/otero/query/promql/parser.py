@@ -34,7 +34,7 @@ from otero.query.promql.ast import (
     VectorSelector,
 )
 from otero.query.promql.check import Checker
-from otero.query.promql.durations import MAX_SECONDS, parse_duration
+from otero.query.promql.durations import MAX_SECONDS, bad_duration, parse_duration
 from otero.query.promql.functions.signatures import SIGNATURES
 from otero.query.promql.lexer import (
     AGGREGATORS,
@@ -208,9 +208,16 @@ class _Parser(Pratt[Expr]):
         if token.kind == DURATION:
             ms = parse_duration(token.text)
             if ms is None:
-                raise self.error(f'not a valid duration string: "{token.text}"', token.start, token.end)
+                raise self.error(bad_duration(token.text), token.start, token.end)
             return NumberLiteral(ms / 1000, duration=True, start=token.start, end=token.end)
-        return NumberLiteral(_number(token.text), start=token.start, end=token.end)
+        value = _number(token.text)
+        if math.isinf(value) and token.text.lower() != "inf":
+            raise self.error(
+                f'error parsing number: strconv.ParseFloat: parsing "{token.text}": value out of range',
+                token.start,
+                token.end,
+            )
+        return NumberLiteral(value, start=token.start, end=token.end)
 
     def unary(self) -> Expr:
         sign = self.advance()
@@ -599,15 +606,24 @@ class _Parser(Pratt[Expr]):
 
 
 def _ms(duration: NumberLiteral) -> int:
-    return round(duration.value * 1000)
+    """Milliseconds; what is shorter than one and no zero counts as one."""
+    ms = round(duration.value * 1000)
+    return ms or (duration.value > 0) - (duration.value < 0)
+
+
+def _as_float(value: int) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf
 
 
 def _number(text: str) -> float:
     plain = text.replace("_", "").lower()
     if plain.startswith("0x"):
-        return float(int(plain, 16))
+        return _as_float(int(plain, 16))
     if len(plain) > 1 and plain[0] == "0" and all(char in "01234567" for char in plain):
-        return float(int(plain, 8))
+        return _as_float(int(plain, 8))
     if plain == "nan":
         return math.nan
     return float(plain)
