@@ -305,8 +305,7 @@ def test_many_clients_at_once_all_get_their_answer(server: ServerProcess) -> Non
     answers: list[int] = []
 
     def ask() -> None:
-        for _ in range(20):
-            answers.append(request(server.port, "GET", "/api/v1/query?query=sum(a)")[0])
+        answers.extend(request(server.port, "GET", "/api/v1/query?query=sum(a)")[0] for _ in range(20))
 
     threads = [threading.Thread(target=ask) for _ in range(8)]
     for thread in threads:
