@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from otero.model.metrics import Metadata
 from otero.wire.exposition_columns import Exposition
+from otero.wire.exposition_protobuf import parse_protobuf
 from otero.wire.exposition_protocol import DEFAULT_PROTOCOLS, Protocol, accept_header, parse_content_type
 from otero.wire.exposition_series import parse_series
 from otero.wire.exposition_text import TextBody, parse_text, start_times
@@ -31,6 +32,8 @@ __all__ = [
 
 def parse(body: bytes, protocol: Protocol) -> Exposition:
     """One body on its own. Raises BadInput, with the line for text formats."""
+    if protocol is Protocol.PROTOBUF:
+        return parse_protobuf(body)
     return parse_text(body, openmetrics=protocol.is_openmetrics).exposition
 
 
@@ -51,13 +54,16 @@ class BodyParser:
             exposition = self._shape.read(body, self._keys)
             if exposition is not None:
                 return exposition, True
-        parsed = parse_text(body, openmetrics=protocol.is_openmetrics)
-        exposition = parsed.exposition
+        if protocol is Protocol.PROTOBUF:
+            exposition, shape = parse_protobuf(body), None
+        else:
+            parsed = parse_text(body, openmetrics=protocol.is_openmetrics)
+            exposition, shape = parsed.exposition, _Shape.of(parsed, protocol)
         same = exposition.keys == self._keys
         if same and self._keys is not None:
             exposition = replace(exposition, keys=self._keys)
         self._keys = exposition.keys
-        self._shape = _Shape.of(parsed, protocol)
+        self._shape = shape
         return exposition, same
 
 

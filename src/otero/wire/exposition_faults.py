@@ -11,6 +11,22 @@ _LABEL = re.compile(rb"(?:" + LABEL_NAME + rb"|" + QUOTED + rb")" + BLANKS, re.D
 _EQUAL = re.compile(rb"=" + BLANKS)
 _VALUE = re.compile(QUOTED + BLANKS, re.DOTALL)
 _COMMA = re.compile(rb"," + BLANKS)
+_PAIRS = re.compile(
+    rb"(?:(?:"
+    + LABEL_NAME
+    + rb"|"
+    + QUOTED
+    + rb")"
+    + BLANKS
+    + rb"="
+    + BLANKS
+    + QUOTED
+    + BLANKS
+    + rb","
+    + BLANKS
+    + rb")*+",
+    re.DOTALL,
+)
 _NUMBER = re.compile(BLANKS + rb"[^{ \t\n]++")
 
 
@@ -36,6 +52,7 @@ def explain(line: bytes, *, openmetrics: bool) -> str:
 
     named = found(_NAME)
     if found(_OPEN):
+        found(_PAIRS)
         while not found(_CLOSE):
             if not found(_LABEL):
                 return expected("a label name or }")

@@ -25,7 +25,9 @@ _ITEM = re.compile(
 )
 _END = re.compile(rb"\}[ \t]*+")
 _ESCAPE = re.compile(r'\\([\\"n])')
-_BOUND = re.compile(rb'((?<=[{, \t])(?:(le)|quantile)[ \t]*+=[ \t]*+")([^"\\]*+)(?=")')
+_LE = re.compile(rb'(?<=[{, \t])(?:le|"le")[ \t]*+=[ \t]*+"([^"\\]*+)"')
+_QUANTILE = re.compile(rb'(?<=[{, \t])(?:quantile|"quantile")[ \t]*+=[ \t]*+"([^"\\]*+)"')
+_BEFORE_LABEL = (b"{", b",", b" ", b"\t")
 
 
 def parse_series(key: bytes) -> dict[str, str]:
@@ -94,20 +96,34 @@ def normalise_bounds(keys: list[bytes], family: str) -> list[bytes]:
     Prometheus 3 stores "1" as "1.0" whatever the format, so that both forms of one bucket are one series. Texts that
     need no change are handed back as the very same objects.
     """
-    word = {"histogram": b"le", "summary": b"quantile"}.get(family)
-    if word is None:
-        return keys
-    return [_normalise(key, word == b"le") if word in key else key for key in keys]
+    word = b'le="' if family == "histogram" else b'quantile="'
+    label = _LE if family == "histogram" else _QUANTILE
+    normal = _normal_form
+    out: list[bytes] = []
+    for key in keys:
+        before, found, after = key.rpartition(word)
+        if found:
+            # The usual place; should this be part of another label or of a value, then no number follows.
+            bound, _, tail = after.partition(b'"')
+            form = normal(bound)
+            if form is None or before[-1:] not in _BEFORE_LABEL:
+                key = _normalise(key, label)
+            elif form != bound:
+                key = b'%b%b%b"%b' % (before, word, form, tail)
+        elif word[:-2] in key:
+            key = _normalise(key, label)
+        out.append(key)
+    return out
 
 
-def _normalise(key: bytes, is_le: bool) -> bytes:
-    for found in _BOUND.finditer(key):
-        if (found[2] is not None) == is_le:
-            form = _normal_form(found[3])
-            return key if form == found[3] else key[: found.start(3)] + form + key[found.end(3) :]
+def _normalise(key: bytes, label: re.Pattern[bytes]) -> bytes:
+    for found in label.finditer(key):
+        form = _normal_form(found[1])
+        if form is not None:
+            return key[: found.start(1)] + form + key[found.end(1) :]
     return key
 
 
 @lru_cache(4096)
-def _normal_form(text: bytes) -> bytes:
-    return format_openmetrics_float(float(text)).encode() if is_float(text) else text
+def _normal_form(text: bytes) -> bytes | None:
+    return format_openmetrics_float(float(text)).encode() if is_float(text) else None

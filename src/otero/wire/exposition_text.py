@@ -8,6 +8,7 @@ specifications: families may be split, typed late or not at all, and OpenMetrics
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import compress
 from typing import Final
 
 import numpy as np
@@ -35,15 +36,16 @@ _QUOTED_LINE = rb'"(?:[^"\\\n]|\\[^\n])*+"'
 
 # In the text formats blanks may stand between any two tokens and commas may be missing; values may hold line breaks.
 _ANY_NAME = rb"(?:" + LABEL_NAME + rb"|" + QUOTED + rb")" + BLANKS
+_PLAIN_PAIR = LABEL_NAME + rb'="[^"\\]*+"(?:,(?![ \t])|(?=\}))'  # what nearly all bodies have, to be quick
 _PAIR = _ANY_NAME + rb"=" + BLANKS + QUOTED + BLANKS + rb",?+" + BLANKS
 _BARE = QUOTED + BLANKS + rb"(?:," + BLANKS + rb"|(?=\}))"
 _TEXT_SERIES = (
-    NAME + rb"(?:" + BLANKS + rb"\{" + BLANKS + rb"(?:" + _PAIR + rb")*+\})?+"
+    NAME + rb"(?:" + BLANKS + rb"\{" + BLANKS + rb"(?:" + _PLAIN_PAIR + rb"|" + _PAIR + rb")*+\})?+"
     rb"|\{" + BLANKS + rb"(?:" + _PAIR + rb"|" + _BARE + rb")*+\}"
 )  # fmt: skip
 _TEXT_LINES: Final = re.compile(
-    BLANKS + rb"(?:(" + _TEXT_SERIES + rb")" + BLANKS
-    + rb"([^{ \t\n]++)(?:[ \t]++([0-9]++))?+" + BLANKS + rb"(?:\n|\Z)()|([^\n]*+(?:\n|\Z)))",
+    rb"(?:[ \t]++)?+(?:(" + _TEXT_SERIES + rb")" + BLANKS
+    + rb"([^{ \t\n]++)(?:\n|(?:[ \t]++([0-9]++))?+" + BLANKS + rb"(?:\n|\Z))()|([^\n]*+(?:\n|\Z)))",
     re.DOTALL,
 )  # fmt: skip
 _TEXT_META: Final = re.compile(
@@ -112,12 +114,14 @@ def parse_text(body: bytes, *, openmetrics: bool) -> TextBody:
         fault = families.read(others[row], samples_before=row - at)
         if fault:
             raise _fault(body, pattern, row, fault)
-    if openmetrics and not families.ended:
+    if openmetrics and families.samples_before_end is None:
         raise BadInput(f"line {line_number(body, len(body))}: data does not end with # EOF")
 
-    if len(other_rows) != len(series):
-        for column in (series, texts, stamps, tails):
-            _drop(column, other_rows)
+    found = list(map(bool, series))
+    series, texts, stamps, tails = (list(compress(c, found)) for c in (series, texts, stamps, tails))
+
+    if families.samples_before_end not in (None, len(series)):
+        raise BadInput(f"line {lines}: unexpected data after # EOF")
 
     def bad(sample: int, fault: str) -> BadInput:
         return _fault(body, pattern, _row_of_sample(sample, other_rows), fault)
@@ -166,7 +170,7 @@ class _Families:
         self._openmetrics = openmetrics
         self._said: dict[str, dict[str, str]] = {}
         self._typed: list[tuple[int, str, str]] = []
-        self.ended = False
+        self.samples_before_end: int | None = None
 
     def read(self, line: bytes, *, samples_before: int) -> str:
         """Take a line that is no sample; returns what is wrong with it, or an empty text."""
@@ -190,12 +194,12 @@ class _Families:
         return self._say(found[1], found[2], found[3][1:], samples_before)
 
     def _read_openmetrics(self, line: bytes, samples_before: int) -> str:
-        if self.ended:
+        if self.samples_before_end is not None:
             return "unexpected data after # EOF" if line else ""
         if not line:
             return ""
         if line in (b"# EOF\n", b"# EOF"):
-            self.ended = True
+            self.samples_before_end = samples_before
             return ""
         found = _OM_META.fullmatch(line)
         if found is None or found[3] is None:
@@ -274,12 +278,6 @@ class _Families:
                 if names[i].startswith(name) and names[i] != f"{name}_created":
                     rows[start + i] = at.get(group, -1)
         return rows
-
-
-def _drop(column: list[bytes], rows: Sequence[int]) -> None:
-    keep = np.ones(len(column), bool)
-    keep[rows] = False
-    column[:] = [text for text, kept in zip(column, keep.tolist(), strict=True) if kept]
 
 
 def _row_of_sample(sample: int, other_rows: Sequence[int]) -> int:
