@@ -1,0 +1,42 @@
+"""The shapes of kernels: what they take and what they answer."""
+
+from collections.abc import Callable, Sequence
+from typing import cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from otero.query.promql.functions.context import Context
+from otero.query.promql.windows import Window
+from otero.query.series import StepMatrix
+
+Args = Sequence["NDArray[np.float64] | str"]
+"""Scalar arguments, one value per step, and string arguments, in the order of the signature without the matrix."""
+
+RangeResult = tuple[NDArray[np.float64], "NDArray[np.bool_] | None"]
+"""Values [steps, S] and where they are present; None when everywhere."""
+
+RangeKernel = Callable[[Window, Args, Context], RangeResult]
+
+InstantArg = StepMatrix | NDArray[np.float64] | str
+InstantKernel = Callable[[Sequence[InstantArg], Context], StepMatrix | NDArray[np.float64]]
+
+
+def nothing(window: Window) -> RangeResult:
+    """No series has a value at any step."""
+    return np.full(window.shape, np.nan), np.zeros(window.shape, np.bool_)
+
+
+def scalar(args: Args | Sequence[InstantArg], index: int) -> NDArray[np.float64]:
+    """A scalar argument, one value per step."""
+    return cast("NDArray[np.float64]", args[index])
+
+
+def text(args: Args | Sequence[InstantArg], index: int) -> str:
+    """A string argument."""
+    return cast("str", args[index])
+
+
+def matrix(args: Sequence[InstantArg], index: int = 0) -> StepMatrix:
+    """An instant vector argument."""
+    return cast("StepMatrix", args[index])

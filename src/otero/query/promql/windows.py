@@ -1,0 +1,217 @@
+"""Which samples each evaluation step sees.
+
+A window is half-open, `end - range < t <= end`. Its bounds are found once per timestamp column, not per series. Series
+with cells that are no samples (ABSENT, and STALE where the marker does not count) get columns of their own from which
+those cells are gone: so every row between the bounds is a sample, and no kernel needs to look for gaps.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from otero.model.samples import ABSENT_BITS, NO_TIME, STALE_BITS, SampleBlock, bits
+
+Cell = TypeVar("Cell", bound=np.generic)
+
+TILE = 1 << 14
+"""Cells of a tile: a handful of temporaries of this size fits the cache."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Window:
+    """Samples of a block within one range before each step.
+
+    block  the samples, without cells that are none: its columns may differ from those of the block that was asked about.
+    lo, hi intp [steps, G]: the samples of timestamp column g at step k are rows lo[k, g] to hi[k, g] - 1.
+    source the block that was asked about, for functions that look beyond the range.
+    """
+
+    block: SampleBlock
+    ends_ms: NDArray[np.int64]
+    range_ms: int
+    lo: NDArray[np.intp]
+    hi: NDArray[np.intp]
+    source: SampleBlock
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Steps and series, the shape of a kernel's result."""
+        return self.lo.shape[0], self.block.series_count
+
+    @property
+    def sizes(self) -> NDArray[np.intp]:
+        """[steps, G]: the number of samples in each window."""
+        return self.hi - self.lo
+
+    def spread(self, columns: NDArray[Cell]) -> NDArray[Cell]:
+        """[steps, G] per timestamp column to [steps, S] per series (or, for one column, an array that broadcasts)."""
+        return columns if columns.shape[1] == 1 else columns.take(self.block.group, axis=1)
+
+    def at_least(self, count: int) -> NDArray[np.bool_] | None:
+        """`present` of a function that needs so many samples; None when every window has them."""
+        enough = self.sizes >= count
+        if enough.all():
+            return None
+        return np.ascontiguousarray(np.broadcast_to(self.spread(enough), self.shape)).astype(np.bool_)
+
+    def tiles(self) -> Iterator[slice]:
+        """Runs of steps that are worked on together."""
+        steps, series = self.shape
+        height = max(1, TILE // max(series, 1))
+        for start in range(0, steps, height):
+            yield slice(start, min(start + height, steps))
+
+    def rows(self, rows: NDArray[np.intp]) -> NDArray[np.float64]:
+        """Values at one row per step and timestamp column [k, G], as [k, S]; rows outside the block are moved into it."""
+        return pick(self.block.values, rows, self.block.group)
+
+    def times(self, rows: NDArray[np.intp]) -> NDArray[np.int64]:
+        """Timestamps [k, G] at one row per step and timestamp column."""
+        times = self.block.times_ms
+        rows = np.clip(rows, 0, times.shape[0] - 1)
+        return times[rows, np.arange(times.shape[1])]
+
+    def gather(
+        self, steps: NDArray[np.intp], series: NDArray[np.intp]
+    ) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
+        """The samples of single windows: values [L, n], padded with NaN behind their ends, and the n sizes."""
+        column = self.block.group[series]
+        low = self.lo[steps, column]
+        sizes = self.hi[steps, column] - low
+        offsets = np.arange(int(sizes.max(initial=0)))[:, None]
+        rows = np.minimum(low + offsets, self.block.values.shape[0] - 1)
+        values = self.block.values[rows, series]
+        values[offsets >= sizes] = np.nan
+        return values, sizes
+
+
+def pick(values: NDArray[np.float64], rows: NDArray[np.intp], group: NDArray[np.intp]) -> NDArray[np.float64]:
+    """values[rows[k, group[s]], s] as [k, S]; rows outside the array are moved into it."""
+    height, series = values.shape
+    if rows.shape[1] == 1:
+        return values.take(rows[:, 0], axis=0, mode="clip")
+    low = rows.min(axis=1)
+    if rows.shape[0] == 1 and bool((rows == low[0]).all()):
+        return values.take(low, axis=0, mode="clip")
+    index = np.clip(rows, 0, height - 1).take(group, axis=1)
+    index *= series
+    index += np.arange(series)
+    return values.reshape(-1).take(index)
+
+
+def window(block: SampleBlock, ends_ms: NDArray[np.int64], range_ms: int) -> Window:
+    """The windows that end at each of `ends_ms` (ascending). Staleness markers are no samples."""
+    lo = count_until(block.times_ms, ends_ms - range_ms)
+    hi = count_until(block.times_ms, ends_ms)
+    return _dense(Window(block, ends_ms, range_ms, lo, hi, block), markers_count=False)
+
+
+def lookback(
+    block: SampleBlock, ends_ms: NDArray[np.int64], lookback_ms: int
+) -> tuple[NDArray[np.float64], NDArray[np.bool_] | None]:
+    """What an instant selector sees: the newest sample with `end - lookback < t <= end`, none if it is STALE.
+
+    Returns values [steps, S] and present [steps, S], None when everything is present.
+    """
+    found = _newest(block, ends_ms, lookback_ms)
+    if found.block.values.shape[0] == 0:
+        return np.full(found.shape, np.nan), np.zeros(found.shape, np.bool_)
+    values = found.rows(found.hi - 1)
+    present = found.at_least(1)
+    if not block.clean:
+        stale = bits(values) == STALE_BITS
+        if stale.any():
+            present = ~stale if present is None else present & ~stale
+    return values, present
+
+
+def lookback_times(block: SampleBlock, ends_ms: NDArray[np.int64], lookback_ms: int) -> NDArray[np.int64]:
+    """Timestamps [steps, S] of the samples that `lookback` answers; meaningless where it has none."""
+    found = _newest(block, ends_ms, lookback_ms)
+    if found.block.values.shape[0] == 0:
+        return np.zeros(found.shape, np.int64)
+    times = found.times(found.hi - 1)
+    return times.take(found.block.group, axis=1)
+
+
+def count_until(times_ms: NDArray[np.int64], at_ms: NDArray[np.int64]) -> NDArray[np.intp]:
+    """intp [steps, G]: how many timestamps of each column are not after each moment."""
+    columns = times_ms.shape[1]
+    if columns == 1:
+        return np.searchsorted(times_ms[:, 0], at_ms, "right")[:, None]
+    if len(at_ms) <= 2 and columns > 8:
+        return np.stack([np.count_nonzero(times_ms <= at, axis=0) for at in at_ms]).astype(np.intp)
+    out = np.empty((len(at_ms), columns), np.intp)
+    for column, times in enumerate(np.ascontiguousarray(times_ms.T)):
+        out[:, column] = times.searchsorted(at_ms, "right")
+    return out
+
+
+def _newest(block: SampleBlock, ends_ms: NDArray[np.int64], lookback_ms: int) -> Window:
+    lo = count_until(block.times_ms, ends_ms - lookback_ms)
+    hi = count_until(block.times_ms, ends_ms)
+    return _dense(Window(block, ends_ms, lookback_ms, lo, hi, block), markers_count=True)
+
+
+def _dense(found: Window, *, markers_count: bool) -> Window:
+    """The same window over columns without cells that are no samples."""
+    block = found.block
+    if block.clean or found.lo.size == 0 or block.series_count == 0:
+        return found
+    first, last = int(found.lo.min()), int(found.hi.max())
+    values = block.values[first:last]
+    with np.errstate(invalid="ignore", over="ignore"):
+        suspects = np.flatnonzero(np.isnan(np.add.reduce(values, axis=0)))
+    if len(suspects) == 0:
+        return found
+    payload = bits(np.ascontiguousarray(values.take(suspects, axis=1)))
+    no_sample = payload == ABSENT_BITS
+    if not markers_count:
+        no_sample |= payload == STALE_BITS
+    dirty = no_sample.any(axis=0)
+    if not dirty.any():
+        return found
+    return _without(found, first, last, suspects[dirty], no_sample[:, dirty])
+
+
+def _without(
+    found: Window, first: int, last: int, series: NDArray[np.intp], no_sample: NDArray[np.bool_]
+) -> Window:
+    """Give `series` columns of their own that lack the cells of `no_sample`; series with equal gaps share one."""
+    block = found.block
+    packed = np.packbits(no_sample, axis=0).T
+    key = np.concatenate([block.group[series].astype(np.int64)[:, None].view(np.uint8), packed], axis=1)
+    whole = np.ascontiguousarray(key).view(np.dtype((np.void, key.shape[1]))).ravel()
+    _, example, share = np.unique(whole, return_index=True, return_inverse=True)
+    gone = no_sample[:, example]
+    order = np.argsort(gone, axis=0, kind="stable")
+    times = np.take_along_axis(block.times_ms[first:last][:, block.group[series[example]]], order, axis=0)
+    times[np.arange(last - first)[:, None] >= np.count_nonzero(~gone, axis=0)] = NO_TIME
+    own_order = order[:, share]
+
+    def compact(cells: NDArray[Cell]) -> NDArray[Cell]:
+        out = cells[first:last].copy()
+        out[:, series] = np.take_along_axis(out[:, series], own_order, axis=0)
+        return out
+
+    group = block.group.copy()
+    group[series] = block.times_ms.shape[1] + share
+    dense = SampleBlock(
+        block.labels,
+        np.concatenate([block.times_ms[first:last], times], axis=1),
+        group,
+        compact(block.values),
+        True,
+        None if block.start_ms is None else compact(block.start_ms),
+    )
+    return Window(
+        dense,
+        found.ends_ms,
+        found.range_ms,
+        np.concatenate([found.lo - first, count_until(times, found.ends_ms - found.range_ms)], axis=1),
+        np.concatenate([found.hi - first, count_until(times, found.ends_ms)], axis=1),
+        found.source,
+    )
