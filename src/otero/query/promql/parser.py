@@ -545,11 +545,17 @@ class _Parser(Pratt[Expr]):
             left = self.signed(sign, self.duration(_UNARY_POWER, context, expected))
         else:
             left = self.duration_operand(context, expected)
+        operators = 0
         while (powers := _DURATION_POWERS.get(self.token.kind)) is not None and powers[0] >= min_power:
             operator = self.advance()
             self.need_feature(left)
             right = self.duration(powers[1], context, expected)
             op = BinaryOp(operator.kind)
+            operators += 1
+            if operators > MAX_DEPTH:
+                raise self.error(
+                    f"a duration of more than {MAX_DEPTH} operators", operator.start, operator.end
+                )
             if op in (BinaryOp.DIV, BinaryOp.MOD) and isinstance(right, NumberLiteral) and right.value == 0:
                 what = "division" if op is BinaryOp.DIV else "modulo"
                 raise self.error(f"{what} by zero", operator.start, operator.end)
