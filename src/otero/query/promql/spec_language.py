@@ -118,10 +118,12 @@ def read_commands(text: str) -> list[Command]:
         if not line:
             at += 1
             continue
+        word = line.split(None, 1)[0].lower()
         end = at + 1
         while end < len(lines) and lines[end]:
             end += 1
-        word = line.split(None, 1)[0].lower()
+            if word.startswith("eval") and _closes(lines[end - 1]):
+                break
         try:
             if word == "clear":
                 commands.append(Clear(at + 1))
@@ -136,6 +138,11 @@ def read_commands(text: str) -> list[Command]:
             raise SpecError(f"line {at + 1}: {error}") from None
         at = end
     return commands
+
+
+def _closes(line: str) -> bool:
+    """Whether this line ends an evaluation, so that the next command needs no empty line before it."""
+    return line.startswith("expected_fail_") or _number(line) is not None
 
 
 def _ms(text: str) -> int:
