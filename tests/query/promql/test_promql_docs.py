@@ -1,0 +1,22 @@
+"""What docs/promql.md says is so."""
+
+import re
+from pathlib import Path
+
+from otero.query.promql.parser import FEATURES, MAX_DEPTH, MAX_LENGTH, parse
+
+TEXT = (Path(__file__).resolve().parents[3] / "docs" / "promql.md").read_text(encoding="utf-8")
+
+
+def test_query_blocks_parse() -> None:
+    blocks = re.findall(r"```promql\n(.*?)```", TEXT, re.DOTALL)
+    assert blocks
+    for block in blocks:
+        parse(block, features=FEATURES)
+
+
+def test_flags_and_limits_are_named() -> None:
+    for feature in FEATURES:
+        assert f"| `{feature}` |" in TEXT
+    assert f"{MAX_LENGTH:,}" in TEXT
+    assert f"nest {MAX_DEPTH} levels" in TEXT
