@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import aiohttp
 import msgspec
@@ -25,8 +25,11 @@ from yarl import URL
 from otero import __version__
 from otero.errors import BadField, BadInput, LimitExceeded, TimedOut, Unavailable
 from otero.fields import FilePath, Secret, Url
+from otero.source import Unserved
 
 USER_AGENT = f"Otero/{__version__}"
+
+_REFERENCE = Unserved("there is no secret manager; use the key without _ref or the one with _file")
 
 TlsVersion = Literal["TLS10", "TLS11", "TLS12", "TLS13"]
 
@@ -60,10 +63,10 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 class BasicAuth(Config, frozen=True, kw_only=True):
     username: str = ""
     username_file: FilePath = FilePath("")
-    username_ref: str = ""
+    username_ref: Annotated[str, _REFERENCE] = ""
     password: Secret = Secret("")
     password_file: FilePath = FilePath("")
-    password_ref: str = ""
+    password_ref: Annotated[str, _REFERENCE] = ""
 
     def __post_init__(self) -> None:
         at_most_one(self, "username", "username_file", "username_ref")
@@ -76,7 +79,7 @@ class Authorization(Config, frozen=True, kw_only=True):
     type: str = "Bearer"
     credentials: Secret = Secret("")
     credentials_file: FilePath = FilePath("")
-    credentials_ref: str = ""
+    credentials_ref: Annotated[str, _REFERENCE] = ""
 
     def __post_init__(self) -> None:
         force_setattr(self, "type", self.type.strip() or "Bearer")
@@ -92,9 +95,9 @@ class TlsConfig(Config, frozen=True, kw_only=True):
     ca_file: FilePath = FilePath("")
     cert_file: FilePath = FilePath("")
     key_file: FilePath = FilePath("")
-    ca_ref: str = ""
-    cert_ref: str = ""
-    key_ref: str = ""
+    ca_ref: Annotated[str, _REFERENCE] = ""
+    cert_ref: Annotated[str, _REFERENCE] = ""
+    key_ref: Annotated[str, _REFERENCE] = ""
     server_name: str = ""
     insecure_skip_verify: bool = False
     min_version: TlsVersion | None = None
@@ -146,11 +149,11 @@ class OAuth2(ProxyConfig, frozen=True, kw_only=True):
     client_id: str = ""
     client_secret: Secret = Secret("")
     client_secret_file: FilePath = FilePath("")
-    client_secret_ref: str = ""
+    client_secret_ref: Annotated[str, _REFERENCE] = ""
     client_certificate_key_id: str = ""
     client_certificate_key: Secret = Secret("")
     client_certificate_key_file: FilePath = FilePath("")
-    client_certificate_key_ref: str = ""
+    client_certificate_key_ref: Annotated[str, _REFERENCE] = ""
     grant_type: str = ""
     audience: str = ""
     iss: str = ""
@@ -187,7 +190,7 @@ class HttpClientConfig(ProxyConfig, frozen=True, kw_only=True):
 
     basic_auth: BasicAuth | None = None
     authorization: Authorization | None = None
-    oauth2: OAuth2 | None = None
+    oauth2: Annotated[OAuth2 | None, Unserved("requests are made without a token")] = None
     bearer_token: Secret = Secret("")
     bearer_token_file: FilePath = FilePath("")
     tls_config: TlsConfig = TlsConfig()

@@ -171,7 +171,7 @@ class Reader:
                 failed = True
                 continue
             values[field.name] = value
-            if field.unserved is not None and value != field.default:
+            if field.unserved is not None and value != field.default and value is not False:
                 why = f": {field.unserved.why}" if field.unserved.why else ""
                 self.warn(f"Otero cannot serve this yet{why}", node, path, key)
         for key, field in fields.items():

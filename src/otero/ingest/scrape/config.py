@@ -27,6 +27,11 @@ DEFAULT_PROTOCOLS: tuple[ScrapeProtocol, ...] = (
 PROTO_FIRST_PROTOCOLS: tuple[ScrapeProtocol, ...] = ("PrometheusProto", *DEFAULT_PROTOCOLS)
 
 
+_NATIVE = Unserved("native histograms are not stored yet; their classic form is")
+_LOGS = Unserved("failures are in Otero's own log and on /api/v1/targets")
+_Later = Unserved("targets of this service discovery are not found; use file_sd_configs or http_sd_configs")
+
+
 class GlobalConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The section `global`. Zero, empty or None means that the key was not given; limits of 0 mean no limit."""
 
@@ -35,8 +40,8 @@ class GlobalConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     scrape_protocols: tuple[ScrapeProtocol, ...] | None = None
     evaluation_interval: Duration = Duration(0)
     rule_query_offset: Duration = Duration(0)
-    query_log_file: FilePath = FilePath("")
-    scrape_failure_log_file: FilePath = FilePath("")
+    query_log_file: Annotated[FilePath, Unserved()] = FilePath("")
+    scrape_failure_log_file: Annotated[FilePath, _LOGS] = FilePath("")
     external_labels: dict[str, str] = {}
     body_size_limit: Size = Size(0)
     sample_limit: int = 0
@@ -47,8 +52,8 @@ class GlobalConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     keep_dropped_targets: int = 0
     metric_name_validation_scheme: ValidationScheme = ""
     metric_name_escaping_scheme: EscapingScheme = ""
-    scrape_native_histograms: bool | None = None
-    convert_classic_histograms_to_nhcb: bool = False
+    scrape_native_histograms: Annotated[bool | None, _NATIVE] = None
+    convert_classic_histograms_to_nhcb: Annotated[bool, _NATIVE] = False
     always_scrape_classic_histograms: bool = False
     extra_scrape_metrics: bool = False
 
@@ -77,9 +82,6 @@ class GlobalConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             metric_name_escaping_scheme=self.metric_name_escaping_scheme
             or ("allow-utf-8" if scheme == "utf8" else "underscores"),
         )
-
-
-_Later = Unserved("targets of this service discovery are not found; use file_sd_configs or http_sd_configs")
 
 
 class Discovery(HttpClientConfig, frozen=True, kw_only=True):
@@ -152,10 +154,10 @@ class ScrapeConfig(Discovery, frozen=True, kw_only=True):
     scrape_timeout: Duration = Duration(0)
     scrape_protocols: tuple[ScrapeProtocol, ...] | None = None
     fallback_scrape_protocol: ScrapeProtocol | Literal[""] = ""
-    scrape_native_histograms: bool | None = None
+    scrape_native_histograms: Annotated[bool | None, _NATIVE] = None
     always_scrape_classic_histograms: bool | None = None
-    convert_classic_histograms_to_nhcb: bool | None = None
-    scrape_failure_log_file: FilePath = FilePath("")
+    convert_classic_histograms_to_nhcb: Annotated[bool | None, _NATIVE] = None
+    scrape_failure_log_file: Annotated[FilePath, _LOGS] = FilePath("")
     metrics_path: str = "/metrics"
     scheme: Literal["http", "https"] = "http"
     enable_compression: bool = True
@@ -165,8 +167,8 @@ class ScrapeConfig(Discovery, frozen=True, kw_only=True):
     label_limit: int = 0
     label_name_length_limit: int = 0
     label_value_length_limit: int = 0
-    native_histogram_bucket_limit: int = 0
-    native_histogram_min_bucket_factor: float = 0.0
+    native_histogram_bucket_limit: Annotated[int, _NATIVE] = 0
+    native_histogram_min_bucket_factor: Annotated[float, _NATIVE] = 0.0
     keep_dropped_targets: int = 0
     metric_name_validation_scheme: ValidationScheme = ""
     metric_name_escaping_scheme: EscapingScheme = ""
