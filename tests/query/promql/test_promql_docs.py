@@ -3,7 +3,8 @@
 import re
 from pathlib import Path
 
-from otero.query.promql.parser import FEATURES, MAX_DEPTH, MAX_LENGTH, parse
+from otero.query.promql.parser import FEATURES, MAX_LENGTH, parse
+from otero.query.promql.terms import MAX_DEPTH
 
 TEXT = (Path(__file__).resolve().parents[3] / "docs" / "promql.md").read_text(encoding="utf-8")
 

@@ -18,11 +18,7 @@ from otero.query.promql.ast import (
     BinaryOp,
     Call,
     Cardinality,
-    DurationBinary,
-    DurationCall,
     DurationExpr,
-    DurationParen,
-    DurationUnary,
     Expr,
     MatrixSelector,
     NumberLiteral,
@@ -34,7 +30,6 @@ from otero.query.promql.ast import (
     VectorSelector,
 )
 from otero.query.promql.check import Checker
-from otero.query.promql.durations import MAX_SECONDS, bad_duration, parse_duration
 from otero.query.promql.functions.signatures import SIGNATURES
 from otero.query.promql.lexer import (
     AGGREGATORS,
@@ -45,13 +40,18 @@ from otero.query.promql.lexer import (
     NUMBER,
     SCALAR_NAMES,
     STRING,
-    describe,
-    tokenize,
 )
-from otero.query.syntax import END, Pratt, Token, complain, unquote
+from otero.query.promql.terms import (
+    DURATION_EXPRESSIONS,
+    DURATION_HINT,
+    POWERS,
+    UNARY_POWER,
+    TermParser,
+    milliseconds,
+)
+from otero.query.syntax import END, Token, complain, unquote
 
 EXPERIMENTAL_FUNCTIONS = "promql-experimental-functions"
-DURATION_EXPRESSIONS = "promql-duration-expr"
 EXTENDED_RANGES = "promql-extended-range-selectors"
 FILL_MODIFIERS = "promql-binop-fill-modifiers"
 FEATURES = frozenset({EXPERIMENTAL_FUNCTIONS, DURATION_EXPRESSIONS, EXTENDED_RANGES, FILL_MODIFIERS})
@@ -59,33 +59,9 @@ FEATURES = frozenset({EXPERIMENTAL_FUNCTIONS, DURATION_EXPRESSIONS, EXTENDED_RAN
 
 MAX_LENGTH = 256 * 1024
 """Characters of one query."""
-MAX_DEPTH = 100
-"""Levels of parentheses, calls, signs and right-hand sides within each other."""
 _CACHED_LENGTH = 4096
 
-_POWERS = {
-    "or": (10, 11),
-    "and": (20, 21),
-    "unless": (20, 21),
-    "==": (30, 31),
-    "!=": (30, 31),
-    "<": (30, 31),
-    "<=": (30, 31),
-    ">": (30, 31),
-    ">=": (30, 31),
-    "</": (30, 31),
-    ">/": (30, 31),
-    "+": (40, 41),
-    "-": (40, 41),
-    "*": (50, 51),
-    "/": (50, 51),
-    "%": (50, 51),
-    "atan2": (50, 51),
-    "^": (61, 60),
-}
-_UNARY_POWER = 51
 _POSTFIX: dict[str, tuple[int, int]] = dict.fromkeys(("offset", "@", "[", "anchored", "smoothed"), (70, 70))
-_DURATION_POWERS = {op: _POWERS[op] for op in "+-*/%^"}
 
 # Words that may stand for a metric, and words that may stand for a label in grouping.
 _METRIC_WORDS = (
@@ -95,7 +71,6 @@ _METRIC_WORDS = (
     | {IDENTIFIER, METRIC_IDENTIFIER}
 )
 _LABEL_WORDS = _METRIC_WORDS | KEYWORDS | {"atan2"}
-_DURATION_HINT = "number, duration, step(), or range()"
 
 
 def parse(text: str, *, features: frozenset[str] = frozenset()) -> Expr:
@@ -132,12 +107,10 @@ _parse_cached = lru_cache(maxsize=1024)(_parse)
 T = TypeVar("T")
 
 
-class _Parser(Pratt[Expr]):
+class _Parser(TermParser):
     def __init__(self, source: str, features: frozenset[str]) -> None:
-        self.features = features
-        self.in_aggregations = 0
         self.checker = Checker(source)
-        super().__init__(source, tokenize(source), max_depth=MAX_DEPTH)
+        super().__init__(source, features)
 
     def run(self) -> Expr:
         if self.at(END):
@@ -148,25 +121,10 @@ class _Parser(Pratt[Expr]):
         self.checker.finish(expr)
         return expr
 
-    def unexpected(self, context: str = "", expected: str = "") -> BadQuery:
-        """The complaint about the current token."""
-        if not context and self.in_aggregations:
-            context = "aggregation"
-        message = f"unexpected {describe(self.token)}"
-        message += f" in {context}" if context else ""
-        message += f", expected {expected}" if expected else ""
-        return self.error(message)
-
-    def need(self, kind: str, context: str = "", expected: str = "") -> Token:
-        """Step over a token of this kind; the complaint when there is another."""
-        if self.token.kind != kind:
-            raise self.unexpected(context, expected)
-        return self.advance()
-
     # Expressions
 
     def powers(self, token: Token) -> tuple[int, int] | None:
-        return _POWERS.get(token.kind) or _POSTFIX.get(token.kind)
+        return POWERS.get(token.kind) or _POSTFIX.get(token.kind)
 
     def prefix(self) -> Expr:
         kind = self.token.kind
@@ -203,25 +161,9 @@ class _Parser(Pratt[Expr]):
             case _:
                 return self.binary(left, right_power)
 
-    def number(self) -> NumberLiteral:
-        token = self.advance()
-        if token.kind == DURATION:
-            ms = parse_duration(token.text)
-            if ms is None:
-                raise self.error(bad_duration(token.text), token.start, token.end)
-            return NumberLiteral(ms / 1000, duration=True, start=token.start, end=token.end)
-        value = _number(token.text)
-        if math.isinf(value) and token.text.lower() != "inf":
-            raise self.error(
-                f'error parsing number: strconv.ParseFloat: parsing "{token.text}": value out of range',
-                token.start,
-                token.end,
-            )
-        return NumberLiteral(value, start=token.start, end=token.end)
-
     def unary(self) -> Expr:
         sign = self.advance()
-        expr = self.expression(_UNARY_POWER)
+        expr = self.expression(UNARY_POWER)
         if isinstance(expr, NumberLiteral):
             return replace(expr, value=-expr.value if sign.kind == "-" else expr.value, start=sign.start)
         unary = Unary(sign.kind, expr, start=sign.start, end=expr.end)
@@ -362,13 +304,6 @@ class _Parser(Pratt[Expr]):
         self.need(")", "fill modifier", '")"')
         return value
 
-    def signed_number(self, context: str, expected: str) -> float:
-        sign = self.advance().kind if self.at("+", "-") else ""
-        if not self.at(NUMBER, DURATION):
-            raise self.unexpected(context, expected)
-        value = self.number().value
-        return -value if sign == "-" else value
-
     # Selectors
 
     def selector(self) -> Expr:
@@ -442,7 +377,7 @@ class _Parser(Pratt[Expr]):
             if node.offset_ms or node.offset_expr is not None:
                 raise self.error("offset may not be set multiple times", expr.start, expr.end)
             if isinstance(duration, NumberLiteral):
-                return replace(node, offset_ms=_ms(duration))
+                return replace(node, offset_ms=milliseconds(duration))
             return replace(node, offset_expr=duration)
 
         return self.modify(expr, "offset", change)
@@ -490,7 +425,7 @@ class _Parser(Pratt[Expr]):
 
     def brackets(self, expr: Expr) -> Expr:
         opening = self.advance()
-        length = self.positive_duration("subquery or range selector", _DURATION_HINT)
+        length = self.positive_duration("subquery or range selector", DURATION_HINT)
         if self.at(":"):
             return self.subquery(expr, length)
         if not self.at("]"):
@@ -503,7 +438,7 @@ class _Parser(Pratt[Expr]):
         if expr.at is not None:
             raise self.error("no @ modifiers allowed before range", opening.start, end)
         if isinstance(length, NumberLiteral):
-            return MatrixSelector(expr, _ms(length), start=expr.start, end=end)
+            return MatrixSelector(expr, milliseconds(length), start=expr.start, end=end)
         return MatrixSelector(expr, 0, length, start=expr.start, end=end)
 
     def subquery(self, expr: Expr, length: DurationExpr) -> Expr:
@@ -518,8 +453,8 @@ class _Parser(Pratt[Expr]):
         fixed_step = isinstance(step, NumberLiteral)
         subquery = Subquery(
             expr,
-            _ms(length) if fixed_length else 0,
-            _ms(step) if fixed_step else 0,
+            milliseconds(length) if fixed_length else 0,
+            milliseconds(step) if fixed_step else 0,
             None if fixed_length else length,
             None if fixed_step else step,
             start=expr.start,
@@ -527,109 +462,3 @@ class _Parser(Pratt[Expr]):
         )
         self.checker.subquery(subquery)
         return subquery
-
-    # Durations
-
-    def positive_duration(self, context: str, expected: str) -> DurationExpr:
-        duration = self.duration(0, context, expected)
-        if isinstance(duration, NumberLiteral) and duration.value <= 0:
-            raise self.error("duration must be greater than 0", duration.start, duration.end)
-        return duration
-
-    def duration(self, min_power: int, context: str, expected: str) -> DurationExpr:
-        self._depth += 1
-        if self._depth > MAX_DEPTH:
-            raise self.error(f"expressions nest deeper than {MAX_DEPTH} levels")
-        if self.at("+", "-"):
-            sign = self.advance()
-            left = self.signed(sign, self.duration(_UNARY_POWER, context, expected))
-        else:
-            left = self.duration_operand(context, expected)
-        operators = 0
-        while (powers := _DURATION_POWERS.get(self.token.kind)) is not None and powers[0] >= min_power:
-            operator = self.advance()
-            self.need_feature(left)
-            right = self.duration(powers[1], context, expected)
-            op = BinaryOp(operator.kind)
-            operators += 1
-            if operators > MAX_DEPTH:
-                raise self.error(
-                    f"a duration of more than {MAX_DEPTH} operators", operator.start, operator.end
-                )
-            if op in (BinaryOp.DIV, BinaryOp.MOD) and isinstance(right, NumberLiteral) and right.value == 0:
-                what = "division" if op is BinaryOp.DIV else "modulo"
-                raise self.error(f"{what} by zero", operator.start, operator.end)
-            left = DurationBinary(op, left, right, start=left.start, end=right.end)
-        self._depth -= 1
-        return left
-
-    def duration_atom(self) -> DurationExpr:
-        """What `offset` takes: one operand with at most one sign, so that `offset -2^2` is `(… offset -2)^2`."""
-        if self.at("+", "-"):
-            sign = self.advance()
-            return self.signed(sign, self.duration_operand("offset", _DURATION_HINT))
-        return self.duration_operand("offset", _DURATION_HINT)
-
-    def signed(self, sign: Token, operand: DurationExpr) -> DurationExpr:
-        if isinstance(operand, NumberLiteral):
-            value = -operand.value if sign.kind == "-" else operand.value
-            return replace(operand, value=value, start=sign.start)
-        if sign.kind == "+":
-            return operand
-        return DurationUnary(sign.kind, operand, start=sign.start, end=operand.end)
-
-    def duration_operand(self, context: str, expected: str) -> DurationExpr:
-        token = self.token
-        name = token.text.lower()
-        if token.kind in (NUMBER, DURATION):
-            literal = self.number()
-            if not abs(literal.value) <= MAX_SECONDS:
-                raise self.error("duration out of range", token.start, token.end)
-            return literal
-        if token.kind == "(":
-            self.advance()
-            inner = self.duration(0, context, expected)
-            end = self.need(")", context, '")"').end
-            self.need_feature(inner)
-            return DurationParen(inner, start=token.start, end=end)
-        if name in ("step", "range", "min_of", "max_of") and self.peek().kind == "(":
-            self.advance()
-            self.advance()
-            args: tuple[DurationExpr, ...] = ()
-            if name in ("min_of", "max_of"):
-                first = self.duration(0, context, expected)
-                self.need(",", context, '","')
-                args = (first, self.duration(0, context, expected))
-            end = self.need(")", context, '")"').end
-            call = DurationCall(name, args, start=token.start, end=end)
-            self.need_feature(call)
-            return call
-        raise self.unexpected(context, expected)
-
-    def need_feature(self, expr: DurationExpr) -> None:
-        if DURATION_EXPRESSIONS not in self.features:
-            raise self.error("experimental duration expression is not enabled", expr.start, expr.end)
-
-
-def _ms(duration: NumberLiteral) -> int:
-    """Milliseconds; what is shorter than one and no zero counts as one."""
-    ms = round(duration.value * 1000)
-    return ms or (duration.value > 0) - (duration.value < 0)
-
-
-def _as_float(value: int) -> float:
-    try:
-        return float(value)
-    except OverflowError:
-        return math.inf
-
-
-def _number(text: str) -> float:
-    plain = text.replace("_", "").lower()
-    if plain.startswith("0x"):
-        return _as_float(int(plain, 16))
-    if len(plain) > 1 and plain[0] == "0" and all(char in "01234567" for char in plain):
-        return _as_float(int(plain, 8))
-    if plain == "nan":
-        return math.nan
-    return float(plain)
