@@ -5,6 +5,7 @@ An instant vector is a list of `(labels, value)` in order. It covers what the te
 
 import math
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -75,7 +76,7 @@ def fits(labels: Labels, matchers) -> bool:
     return all(matcher.matches(labels.get(matcher.name, "")) for matcher in matchers)
 
 
-def evaluate(expr: ast.Expr, time_ms: int, table: Table):
+def evaluate(expr: ast.Expr, time_ms: int, table: Table) -> Any:
     """A list of elements, a float, or for a range vector a list of `(labels, [(time, value)])`."""
     match expr:
         case ast.NumberLiteral():

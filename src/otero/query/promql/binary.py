@@ -259,9 +259,9 @@ def _refuse_duplicates(
     many: StepMatrix, one: StepMatrix, signature: NDArray[np.intp], matching: VectorMatching, swapped: bool
 ) -> None:
     """The "one" side may have one series per signature at a step (where the operation has anything to do)."""
-    count = int(signature.max(initial=-1)) + 1
-    if count == len(signature):
+    if len(signature) < 2 or np.bincount(signature).max() < 2:
         return
+    count = int(signature.max()) + 1
     active = np.ones(many.step_count, np.bool_)
     if matching.fill_left is None and matching.fill_right is None:
         active &= many.present_mask().any(axis=1)
