@@ -140,10 +140,10 @@ def load(
         changes["storage"] = replace(otero.storage, path=_path(Path(otero.storage.path)))
     if listen is not None:
         try:
-            check_listen(listen, "--listen")
+            check_listen(listen)
+            changes["listen"] = listen
         except BadField as error:
             loading.problems.append(Problem(str(error), path="--listen"))
-        changes["listen"] = listen
     otero = replace(otero, **changes)
     config = Config(
         otero=otero,

@@ -1,0 +1,254 @@
+"""otero.yml, the command line's flags over it, and the web configuration file."""
+
+from pathlib import Path
+from typing import Any
+
+import bcrypt
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from otero.config import Config, OteroConfig, load
+from otero.config.prometheus import PrometheusConfig, expand, read_prometheus
+from otero.config.web import WebConfig, load_web
+from otero.errors import BadConfig
+from otero.ingest.scrape.config import GlobalConfig, ScrapeConfig
+from otero.source import Reader, parse_json, parse_yaml
+
+PROMETHEUS = (
+    "global: {scrape_interval: 7s}\nscrape_configs: [{job_name: a, static_configs: [{targets: ['h:1']}]}]\n"
+)
+
+
+def write(folder: Path, name: str, text: str) -> Path:
+    path = folder / name
+    path.write_text(text)
+    return path
+
+
+def refusal(path: Path, **flags: Any) -> str:
+    with pytest.raises(BadConfig) as caught:
+        load(path, **flags)
+    return str(caught.value)
+
+
+def test_without_any_file_there_are_only_defaults() -> None:
+    config = load()
+    assert not config.prometheus_given
+    assert config.prometheus.scrape_configs == ()
+    assert config.prometheus.global_.scrape_interval == 60_000
+    assert (config.listen, config.query.lookback_delta) == ("127.0.0.1:9090", 300_000)
+    assert Path(config.storage.path) == Path.cwd() / "data"
+    assert config.warnings == ()
+
+
+def test_every_key_of_the_contract_is_taken(tmp_path: Path) -> None:
+    write(tmp_path, "prometheus.yml", PROMETHEUS)
+    text = """
+        prometheus: prometheus.yml
+        alertmanager: alertmanager.yml
+        rules: [rules/*.yml]
+        dashboards: [dashboards/*.json]
+        slis: slis.yml
+        slos: slos.yml
+        probes: {}
+        receivers: {otlp: {protocols: {grpc: {endpoint: 127.0.0.1:4317}}}}
+        tickets: {}
+        hosts: {"app": 127.0.0.1, "app:5000": 127.0.0.1:15000}
+        storage: {engine: embedded, path: data, retention: {metrics: 30d, logs: 14d, traces: 7d}}
+        listen: 127.0.0.1:9090
+        auth: {}
+        query: {timeout: 1m, max_samples: 10, max_concurrency: 3, lookback_delta: 2m}
+        limits: {series: 5, series_per_job: 4}
+    """
+    config = load(write(tmp_path, "otero.yml", text.replace("\n        ", "\n")))
+    assert config.prometheus.scrape_configs[0].scrape_interval == 7_000
+    assert config.hosts == {"app": "127.0.0.1", "app:5000": "127.0.0.1:15000"}
+    assert Path(config.storage.path) == tmp_path / "data"
+    assert config.storage.retention.logs == 14 * 86_400_000
+    assert (config.query.timeout, config.limits.series_per_job) == (60_000, 4)
+    assert {warning.path for warning in config.warnings} == {
+        "alertmanager", "rules", "dashboards", "slis", "slos", "receivers"
+    }  # fmt: skip
+    assert all(warning.line for warning in config.warnings)
+
+
+def test_prometheus_may_stand_inline_and_keeps_its_lines(tmp_path: Path) -> None:
+    inline = write(tmp_path, "otero.yml", "prometheus:\n  scrape_configs:\n  - job_name: a\n")
+    assert load(inline).prometheus.scrape_configs[0].job_name == "a"
+    assert load(inline).prometheus_given
+    bad = write(
+        tmp_path, "bad.yml", "listen: :9090\nprometheus:\n  scrape_configs:\n  - job_name: a\n    sheme: x\n"
+    )
+    assert f"{bad}:5: prometheus.scrape_configs[0].sheme: unknown field" in refusal(bad)
+
+
+def test_flags_win_over_keys(tmp_path: Path) -> None:
+    otero = write(tmp_path, "otero.yml", "prometheus: absent.yml\nlisten: 127.0.0.1:1\nstorage: {path: a}\n")
+    prometheus = write(tmp_path, "p.yml", PROMETHEUS)
+    config = load(otero, prometheus=prometheus, listen="127.0.0.1:2", data=tmp_path / "b")
+    assert (config.listen, config.storage.path) == ("127.0.0.1:2", str(tmp_path / "b"))
+    assert config.prometheus.scrape_configs[0].job_name == "a"
+    assert "--listen" in refusal(otero, prometheus=prometheus, listen="nonsense")
+
+
+def test_the_same_files_give_equal_configurations_and_jobs(tmp_path: Path) -> None:
+    path = write(tmp_path, "p.yml", PROMETHEUS + "rule_files: [x.yml]\n")
+    assert load(prometheus=path) == load(prometheus=path)
+    write(tmp_path, "p.yml", PROMETHEUS.replace("h:1", "h:2"))
+    assert load(prometheus=path).prometheus.global_ == load(prometheus=path).prometheus.global_
+
+
+def test_problems_of_all_files_are_told_at_once(tmp_path: Path) -> None:
+    otero = write(tmp_path, "otero.yml", "lisen: x\nhosts: {'a/b': c}\n")
+    web = write(tmp_path, "web.yml", "basic_auth_users: {a: plain}\n")
+    prometheus = write(
+        tmp_path, "p.yml", "scrape_configs: [{job_name: a, scheme: ftp}, {job_name: b, sample_limit: x}]"
+    )
+    text = refusal(otero, prometheus=prometheus, web_config=web)
+    for message in (
+        'did you mean "listen"?',
+        "not a bcrypt hash",
+        'unknown scheme "ftp"',
+        "expected a whole number",
+    ):
+        assert message in text
+    assert "plain" not in text
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("listen: 9090", "expected HOST:PORT"),
+        ("listen: '::1:9090'", "brackets"),
+        ("listen: '[zz]:9090'", "not an IPv6 address"),
+        ("listen: 'a:99999999999'", "expected HOST:PORT"),
+        ("hosts: {a: 'b:0'}", "expected a name or name:port"),
+        ("storage: {engine: clickhouse}", "later release"),
+        ("storage: {engine: x}", "unknown engine"),
+        ("storage: {path: ''}", "data directory"),
+        ("storage: {head_max_bytes: 1KB}", "at least 1MiB"),
+        ("storage: {retention: {metrics: 30}}", "not a valid duration"),
+        ("query: {max_samples: 0}", "greater than 0"),
+        ("limits: {series: -1}", "must not be negative"),
+        ("auth: {tokens: [{name: a}]}", "exactly one of token and token_file"),
+        ("prometheus: [a]", "a list cannot stand here"),
+        ("prometheus: absent.yml", "cannot be read"),
+    ],
+)
+def test_faults_of_otero_yml_are_told_with_their_line(text: str, message: str, tmp_path: Path) -> None:
+    assert message in refusal(write(tmp_path, "otero.yml", text))
+
+
+def test_web_configuration_takes_bcrypt_users_and_tls(tmp_path: Path) -> None:
+    hashed = bcrypt.hashpw(b"secret", bcrypt.gensalt(4)).decode()
+    web, warnings = load_web(
+        write(
+            tmp_path,
+            "web.yml",
+            f"tls_server_config: {{cert_file: a.crt, key_file: a.key}}\nbasic_auth_users: {{u: {hashed}}}\n",
+        )
+    )
+    assert web.users() == {"u": hashed}
+    assert hashed not in repr(web)
+    assert web.tls_server_config is not None
+    assert Path(web.tls_server_config.cert_file) == tmp_path / "a.crt"
+    assert warnings == []
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("tls_server_config: {}", "missing one of cert or cert_file"),
+        ("tls_server_config: {cert_file: a}", "missing one of key or key_file"),
+        ("tls_server_config: {cert_file: a, key_file: b, client_ca_file: c}", "without a client auth policy"),
+        (
+            "tls_server_config: {cert_file: a, key_file: b, client_auth_type: RequireAndVerifyClientCert}",
+            "client_ca_file",
+        ),
+        (
+            "tls_server_config: {cert_file: a, key_file: b, min_version: TLS13, max_version: TLS12}",
+            "max_version",
+        ),
+        ("tls_server_config: {cert_file: a, key_file: b, min_version: TLS9}", "unknown min_version"),
+        ("http_server_config: {headers: {X-Frame-Options: maybe}}", "must be one of deny, sameorigin"),
+        ("http_server_config: {headers: {Server: x}}", "cannot be configured"),
+        ("basic_auth_user: {}", 'did you mean "basic_auth_users"?'),
+    ],
+)
+def test_faults_of_the_web_configuration_are_told(text: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(BadConfig, match=message.replace("?", r"\?")):
+        load_web(write(tmp_path, "web.yml", text))
+
+
+def test_a_job_takes_from_global_what_it_does_not_say() -> None:
+    global_ = GlobalConfig(sample_limit=5, label_limit=6, scrape_native_histograms=True)
+    job = ScrapeConfig(job_name="a", label_limit=7).complete(global_)
+    assert (job.sample_limit, job.label_limit, job.scrape_timeout) == (5, 7, 10_000)
+    assert job.protocols[0] == "PrometheusProto"
+    assert job.complete(global_) == job
+
+
+@pytest.mark.parametrize(
+    ("text", "expected", "missing"),
+    [
+        ("$A-${A}-$$A-$", "x-x-$A-$", []),
+        ("${B}$B.", ".", ["B", "B"]),
+        ("a$", "a$", []),
+        ("${A", "${A", []),
+        ("$1 $é", " $é", ["1"]),
+    ],
+)
+def test_variables_expand_as_in_go(text: str, expected: str, missing: list[str]) -> None:
+    assert expand(text, {"A": "x"}) == (expected, missing)
+
+
+KEYS = st.sampled_from(
+    [
+        *PrometheusConfig.__struct_fields__,
+        *ScrapeConfig.__struct_fields__,
+        *GlobalConfig.__struct_fields__,
+        "global",
+    ]
+)
+LEAVES = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.sampled_from(["", "1h", "http://h", "drop", "(", "$1"])
+)
+TREES = st.recursive(
+    LEAVES,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=4),
+    max_leaves=25,
+)
+
+
+@given(st.dictionaries(KEYS, TREES, max_size=4), st.dictionaries(KEYS, TREES, max_size=6))
+def test_any_structure_is_a_configuration_or_bad_config(top: dict[str, Any], job: dict[str, Any]) -> None:
+    tree = {**top, "scrape_configs": [{"job_name": "j", **job}]}
+    node = parse_yaml(_dump(tree))
+    try:
+        config, _ = read_prometheus(node, Reader("f.yml", Path("/nowhere")), {})
+    except BadConfig as error:
+        assert error.problems  # noqa: PT017 (either is right)
+    else:
+        assert Config(prometheus=config).text
+
+
+@given(st.dictionaries(st.sampled_from([*OteroConfig.__struct_fields__, "x"]), TREES, max_size=5))
+def test_any_structure_is_an_otero_yml_or_problems(tree: dict[str, Any]) -> None:
+    for type_ in (OteroConfig, WebConfig):
+        reader = Reader("f.yml", Path("/nowhere"))
+        assert isinstance(reader.read(parse_yaml(_dump(tree)), type_), type_) or reader.problems
+
+
+def _dump(tree: Any) -> str:
+    return yaml.safe_dump(tree)
+
+
+def test_json_is_taken_for_yaml_files_too() -> None:
+    config, _ = read_prometheus(parse_json('{"scrape_configs": [{"job_name": "a"}]}'), Reader(), {})
+    assert config.scrape_configs[0].job_name == "a"
