@@ -19,6 +19,7 @@ from otero.query.notes import Note, NoteKind
 from otero.query.promql.engine import DELAYED_NAME_REMOVAL, Engine
 from otero.query.promql.parser import FEATURES
 from otero.query.promql.spec_language import Clear, Eval, Histogram, Load, SeriesLine, read_commands
+from otero.query.promql.spec_variants import asks_for_range, pinned
 from otero.query.result import Matrix, RawMatrix, Result, Scalar, String, Vector
 from otero.query.series import Steps
 from otero.query.syntax import place
@@ -140,7 +141,7 @@ class FileReport:
 
 
 def run_file(path: Path, *, variants: bool = True) -> FileReport:
-    """Run one file. With `variants`, an instant query must also agree with the middle step of a range query around it.
+    """Run one file. With `variants`, an instant query must give the same with `@` at other times, and in a range query.
 
     Raises SpecError for a file that cannot be read.
     """
@@ -207,12 +208,27 @@ def _judge(command: Eval, source: MemorySource, variants: bool) -> None:
         raise _Mismatch("expected error evaluating query but got none")
     _check_notes(command, result)
     _check_value(command, result.value)
-    if variants and command.instant and command.string is None and command.range_vector is None:
-        _check_range_mode(command, engine, result)
+    if variants and command.instant:
+        _check_pinned(command, engine)
+        if command.string is None and command.range_vector is None:
+            _check_range_mode(command, engine, result)
+
+
+def _check_pinned(command: Eval, engine: Engine) -> None:
+    asked = pinned(command.expr, command.start_ms)
+    if asked is None:
+        return
+    text, times_ms = asked
+    for time_ms in times_ms:
+        result = engine.instant(text, time_ms, _budget())
+        try:
+            _check_value(command, result.value)
+        except _Mismatch as mismatch:
+            raise _Mismatch(f"asked at {time_ms} as {text}: {mismatch}") from None
 
 
 def _check_range_mode(command: Eval, engine: Engine, instant: Result) -> None:
-    if command.ordered or any(f"{name}()" in command.expr for name in ("start", "end", "range", "step")):
+    if command.ordered or asks_for_range(command.expr):
         return
     time_ms = command.start_ms
     result = engine.range(command.expr, time_ms - _MINUTE_MS, time_ms + _MINUTE_MS, _MINUTE_MS, _budget())
