@@ -252,3 +252,10 @@ def _dump(tree: Any) -> str:
 def test_json_is_taken_for_yaml_files_too() -> None:
     config, _ = read_prometheus(parse_json('{"scrape_configs": [{"job_name": "a"}]}'), Reader(), {})
     assert config.scrape_configs[0].job_name == "a"
+
+
+def test_a_path_too_long_for_the_system_is_only_absent(tmp_path: Path) -> None:
+    text = f"rule_files: [{'a' * 5000}]\nscrape_config_files: ['{'b' * 5000}*.yml']\n"
+    config = load(prometheus=write(tmp_path, "p.yml", text))
+    assert sum("no file matches" in warning.message for warning in config.warnings) == 2
+    assert "cannot be read" in refusal(tmp_path / ("c" * 5000))

@@ -205,3 +205,12 @@ def test_any_structure_reads_into_a_struct_or_problems(value: Any) -> None:
     reader = Reader("f.json", Path("/tmp"))
     outer = reader.read(node, Outer)
     assert isinstance(outer, Outer) or reader.problems
+
+
+def test_a_flood_of_problems_is_cut_short() -> None:
+    node = parse_yaml("\n".join(f"wrong_key_{number}: 1" for number in range(50_000)))
+    reader = Reader("f.yml")
+    reader.read(node, Outer)
+    assert len(reader.problems) == 101
+    assert "more problems follow" in reader.problems[-1].message
+    assert refusal("\n".join("a: 1" for _ in range(1000))).count("\n") == 99

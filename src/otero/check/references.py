@@ -1,7 +1,6 @@
 """What a configuration names outside itself: files that must exist, addresses after relabelling."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import msgspec
 
@@ -10,7 +9,7 @@ from otero.errors import BadInput
 from otero.fields import FilePath
 from otero.ingest.relabel import compile_relabel
 from otero.ingest.scrape.config import Discovery
-from otero.source import Node, Reader
+from otero.source import Node, Reader, exists
 
 _SECRET_FILES = frozenset(
     {
@@ -47,7 +46,7 @@ def check_references(config: PrometheusConfig, node: Node, reader: Reader) -> No
 def check_files_exist(config: msgspec.Struct, node: Node, reader: Reader) -> None:
     """Notes the files of credentials and certificates below `config` that do not exist."""
     for path, file in _secret_files(config, ""):
-        if not Path(file).exists():
+        if not exists(file):
             reader.problem(f'file "{file}" does not exist', node, "", path)
 
 

@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 from otero.check import FileReport, Severity, check_files
+from otero.source import is_file
 
 
 def check(files: list[Path]) -> int:
@@ -14,7 +15,7 @@ def check(files: list[Path]) -> int:
     if not files:
         print("otero check: no file given; for example: otero check prometheus.yml", file=sys.stderr)
         return 2
-    missing = [file for file in files if not file.is_file()]
+    missing = [file for file in files if not is_file(file)]
     for file in missing:
         print(f"otero check: {file}: no such file", file=sys.stderr)
     if missing:

@@ -21,7 +21,7 @@ from otero.errors import BadConfig, BadField, Problem
 from otero.fields import FilePath, valid_legacy_label_name
 from otero.ingest.relabel_config import RelabelConfig
 from otero.ingest.scrape.config import GlobalConfig, ScrapeConfig
-from otero.source import List, Map, Node, Reader, Unserved, parse, read_file
+from otero.source import List, Map, Node, Reader, Unserved, is_file, parse, read_file
 
 _RULE_PATH = re.compile(r"[^*]*(\*[^/]*)?")
 _MAX_SCRAPE_FILES = 10_000
@@ -208,9 +208,9 @@ def _glob(pattern: str) -> list[Path]:
     """The files that a pattern names, sorted; `*`, `?` and `[…]` only in the last part, as the caller has checked."""
     path = Path(pattern)
     if not any(char in pattern for char in "*?["):
-        return [path] if path.is_file() else []
+        return [path] if is_file(path) else []
     try:
-        return sorted(found for found in path.parent.glob(path.name) if found.is_file())
+        return sorted(found for found in path.parent.glob(path.name) if is_file(found))
     except (OSError, ValueError):
         return []
 

@@ -5,7 +5,7 @@
 
 from otero.source.nodes import MAX_BYTES, List, Map, Node, Scalar, locate, plain
 from otero.source.reader import FAILED, Reader, Unserved, did_you_mean
-from otero.source.texts import parse, read_file
+from otero.source.texts import exists, is_file, parse, read_file
 from otero.source.yaml_text import parse_yaml
 
 from otero.source.json_text import parse_json  # isort: skip
@@ -20,6 +20,8 @@ __all__ = [
     "Scalar",
     "Unserved",
     "did_you_mean",
+    "exists",
+    "is_file",
     "locate",
     "parse",
     "parse_json",

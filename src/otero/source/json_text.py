@@ -12,6 +12,7 @@ _SPACE = re.compile(r"[ \t\n\r]*")
 _WORD = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?|true|false|null")
 _WORDS: dict[str, bool | None] = {"true": True, "false": False, "null": None}
 _MAX_DIGITS = 400
+_MAX_PROBLEMS = 100
 
 
 def parse_json(text: str | bytes, file: str = "") -> Node:
@@ -38,7 +39,7 @@ class _JsonParser:
         if self._peek():
             self._fail("unexpected text after the value")
         if self._problems:
-            raise BadConfig(*self._problems)
+            raise BadConfig(*self._problems[:_MAX_PROBLEMS])
         return node
 
     def _place(self, at: int) -> tuple[int, int]:
@@ -50,7 +51,9 @@ class _JsonParser:
 
     def _fail(self, message: str, at: int | None = None) -> NoReturn:
         place = self._place(self._at if at is None else at)
-        raise BadConfig(*self._problems, Problem(f"not valid JSON: {message}", self._file, *place))
+        raise BadConfig(
+            *self._problems[:_MAX_PROBLEMS], Problem(f"not valid JSON: {message}", self._file, *place)
+        )
 
     def _peek(self) -> str:
         match = _SPACE.match(self._text, self._at)

@@ -25,6 +25,9 @@ class _Failed:
 
 FAILED: Final = _Failed()
 
+MAX_PROBLEMS = 100
+"""More problems or warnings of one file than this are not listed: nobody reads them, and hints cost time."""
+
 
 @dataclass(frozen=True, slots=True)
 class Unserved:
@@ -68,12 +71,19 @@ class Reader:
 
     def problem(self, message: str, node: Node | None = None, path: str = "", at: str = "") -> _Failed:
         """Notes a problem of `node`, or of what `at` names below it."""
-        self.problems.append(self._placed(message, node, path, at))
+        if self._is_open(self.problems, "problems"):
+            self.problems.append(self._placed(message, node, path, at))
         return FAILED
 
     def warn(self, message: str, node: Node | None = None, path: str = "", at: str = "") -> None:
         """Notes something that the user should know but that is no error."""
-        self.warnings.append(self._placed(message, node, path, at))
+        if self._is_open(self.warnings, "warnings"):
+            self.warnings.append(self._placed(message, node, path, at))
+
+    def _is_open(self, noted: list[Problem], what: str) -> bool:
+        if len(noted) == MAX_PROBLEMS:
+            noted.append(Problem(f"more {what} follow; they are not listed", self.file))
+        return len(noted) < MAX_PROBLEMS
 
     def _placed(self, message: str, node: Node | None, path: str, at: str) -> Problem:
         line, column = locate(node, at) if node is not None else (0, 0)
@@ -119,6 +129,8 @@ class Reader:
             return text
         if text is None:
             return self.problem(f"expected one of {_listed(words)}, found {kind(node)}", node, path)
+        if len(self.problems) > MAX_PROBLEMS:
+            return FAILED
         hint = did_you_mean(text, [str(word) for word in words])
         return self.problem(
             f'unknown {_last(path)} "{_short(text)}"; use one of {_listed(words)}{hint}', node, path

@@ -1,5 +1,6 @@
 """Texts and files of either format."""
 
+import os
 from pathlib import Path
 
 from otero.errors import BadConfig, Problem
@@ -27,3 +28,13 @@ def read_file(path: Path) -> bytes:
     if len(data) > MAX_BYTES:
         raise BadConfig(Problem(f"larger than {MAX_BYTES >> 20} MiB", str(path)))
     return data
+
+
+def is_file(path: str | Path) -> bool:
+    """Whether it is a file that can be seen; False for paths that the system refuses, such as too long ones."""
+    return os.path.isfile(path)  # noqa: PTH113 (Path.is_file raises for those)
+
+
+def exists(path: str | Path) -> bool:
+    """As `is_file`, for anything that a path can lead to."""
+    return os.path.exists(path)  # noqa: PTH110 (Path.exists raises for those)

@@ -21,6 +21,7 @@ _NULLS = frozenset({"", "~", "null", "Null", "NULL"})
 _TRUE = frozenset({"true", "True", "TRUE", "yes", "Yes", "YES", "on", "On", "ON", "y", "Y"})
 _FALSE = frozenset({"false", "False", "FALSE", "no", "No", "NO", "off", "Off", "OFF", "n", "N"})
 _MAX_DIGITS = 400
+_MAX_PROBLEMS = 100
 _TAG = "tag:yaml.org,2002:"
 
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -92,11 +93,11 @@ class _Builder:
                 case _:
                     pass
         if self._problems:
-            raise BadConfig(*self._problems)
+            raise BadConfig(*self._problems[:_MAX_PROBLEMS])
         return self._root if self._root is not None else Scalar("", None, 1, 1)
 
     def _bad(self, message: str, event: Any) -> BadConfig:
-        return BadConfig(*self._problems, Problem(message, self._file, *_place(event)))
+        return BadConfig(*self._problems[:_MAX_PROBLEMS], Problem(message, self._file, *_place(event)))
 
     def _charge(self, count: int, event: Any) -> None:
         self._count += count
