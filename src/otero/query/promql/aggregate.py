@@ -21,7 +21,8 @@ _TILE = 1 << 15
 """Cells that are worked on at a time, so that they stay in the processor's cache."""
 
 
-def _tiles(steps: int, width: int) -> Iterator[slice]:
+def tiles(steps: int, width: int) -> Iterator[slice]:
+    """Runs of steps that are worked on together."""
     rows = max(_TILE // max(width, 1), 1)
     for at in range(0, steps, rows):
         yield slice(at, min(at + rows, steps))
@@ -37,7 +38,7 @@ def counts(steps: int, present: Mask | None, groups: Groups, count: int) -> NDAr
     if present is None:
         return np.broadcast_to(np.bincount(groups, minlength=count), (steps, count))
     out = np.empty((steps, count), np.int64)
-    for rows in _tiles(steps, len(groups)):
+    for rows in tiles(steps, len(groups)):
         size = rows.stop - rows.start
         cells = _cells(groups, count, size)[present[rows].ravel()]
         out[rows] = np.bincount(cells, minlength=size * count).reshape(size, count)
@@ -52,34 +53,57 @@ def total(values: Values, present: Mask | None, groups: Groups, count: int) -> V
     """
     steps, width = values.shape
     out = np.empty((steps, count))
-    cells = _cells(groups, count, min(max(_TILE // max(width, 1), 1), steps)) if steps else groups
-    for rows in _tiles(steps, width):
-        size = rows.stop - rows.start
+    height = min(max(_TILE // max(width, 1), 1), max(steps, 1))
+    cells = _cells(groups, count, height) if count != 1 else groups
+    for rows in tiles(steps, width):
         tile = values[rows]
         if present is not None:
             tile = np.where(present[rows], tile, 0.0)
-        flat = np.ravel(tile)
-        into = cells[: flat.size]
-        cap = size * count
-        magnitude = np.bincount(into, np.abs(flat), cap)
-        plain = np.bincount(into, flat, cap)
-        finite = np.isfinite(magnitude)
-        if finite.all() and magnitude.max(initial=0.0) < 2.0**53 and (flat == np.rint(flat)).all():
-            out[rows] = plain.reshape(size, count)
+        size = tile.shape[0]
+        into = cells[: size * width]
+
+        def add(weights: Values, into: Groups = into, size: int = size) -> Values:
+            if count == 1:
+                return np.add.reduce(weights, axis=1)[:, None]
+            sums = np.bincount(into, np.ravel(weights), size * count)
+            return sums.astype(np.float64, copy=False).reshape(size, count)
+
+        magnitude = add(np.abs(tile))
+        most = magnitude.max(initial=0.0)
+        if most < 2.0**53 and _whole(tile):
+            out[rows] = add(tile)
             continue
         # 2 ** (exponent + 1) is at least twice the sum of magnitudes, so that no partial sum of high parts rounds.
-        _, exponent = np.frexp(np.where(finite, magnitude, 1.0))
-        split = np.ldexp(1.0, np.minimum(exponent + 1, 1023))[into]
-        high = (flat + split) - split
-        low = flat - high
-        result = np.bincount(into, high, cap) + np.bincount(into, low, cap)
-        result = np.where(finite & (magnitude < 2.0**1020), result, plain)
-        for cell in np.flatnonzero(~finite | (magnitude >= 2.0**1020)):
-            members = flat[into == cell]
-            if np.isfinite(members).all():
-                result[cell] = _neumaier(members.tolist())
-        out[rows] = result.reshape(size, count)
+        safe = np.where(magnitude < _HUGE, magnitude, 1.0)
+        split = np.ldexp(1.0, np.frexp(safe)[1] + 1)
+        wide = split if count == 1 else split.take(groups, axis=1)
+        high = tile + wide
+        high -= wide
+        result = add(high)
+        result += add(np.subtract(tile, high, out=high))
+        if not most < _HUGE:
+            _repair(result, tile, magnitude, groups)
+        out[rows] = result
     return out
+
+
+_HUGE = 2.0**1020
+
+
+def _whole(tile: Values) -> bool:
+    """Whether all values are whole numbers; most tiles that are not show it at once."""
+    start = tile[:1, :16]
+    return bool((start == np.rint(start)).all() and (tile == np.rint(tile)).all())
+
+
+def _repair(result: Values, tile: Values, magnitude: Values, groups: Groups) -> None:
+    """Sums that hold infinities or NaN, or may overflow, one cell at a time."""
+    for step, group in zip(*np.nonzero(~(magnitude < _HUGE)), strict=True):
+        members = tile[step, groups == group]
+        if np.isfinite(members).all():
+            result[step, group] = _neumaier(members.tolist())
+        else:
+            result[step, group] = np.add.reduce(members)
 
 
 def _neumaier(numbers: list[float]) -> float:

@@ -8,7 +8,7 @@ import xxhash
 from numpy.typing import NDArray
 
 from otero.model.labels import LabelTable, encode_labels
-from otero.query.promql.aggregate import Groups, Mask, Values, same_size
+from otero.query.promql.aggregate import Groups, Mask, Values, same_size, tiles
 
 
 def top(k: NDArray[np.int64], values: Values, present: Mask | None, groups: Groups, count: int) -> Mask:
@@ -17,23 +17,37 @@ def top(k: NDArray[np.int64], values: Values, present: Mask | None, groups: Grou
     most = int(k.max(initial=0))
     if most < 1:
         return keep
-    for chosen, columns in same_size(groups, count):
+    for _, columns in same_size(groups, count):
         size = columns.shape[1]
         if present is None and size <= int(k.min()):
             keep[:, columns.ravel()] = True
             continue
-        cells = values[:, columns]
-        here = np.ones(cells.shape, np.bool_) if present is None else present[:, columns]
-        real = here & ~np.isnan(cells)
-        ordered = np.where(real, cells, -np.inf)
-        limit = _limits(k, ordered, size)
-        above = real & (ordered > limit)
-        wanted = np.broadcast_to(k[:, None, None], (len(k), len(chosen), 1))
-        taken = above | _first(wanted - above.sum(axis=2, keepdims=True), real & (ordered == limit))
-        if (here != real).any():
-            taken |= _first(wanted - taken.sum(axis=2, keepdims=True), here & ~real)
-        keep[:, columns] = taken
+        for rows in tiles(len(k), columns.size):
+            cells = values[rows][:, columns]
+            here = None if present is None else present[rows][:, columns]
+            keep[rows, columns] = _top_cells(k[rows], cells, here)
     return keep
+
+
+def _top_cells(k: NDArray[np.int64], cells: Values, here: Mask | None) -> Mask:
+    """`top` for groups of one size: cells and mask are [steps, groups, size]."""
+    nan = np.isnan(cells)
+    clean = here is None and not nan.any()
+    real = None if clean else ~nan if here is None else here & ~nan
+    ordered = cells if real is None else np.where(real, cells, -np.inf)
+    limit = _limits(k, ordered, cells.shape[2])
+    at_least = ordered >= limit
+    if real is not None:
+        at_least &= real
+    wanted = np.broadcast_to(k[:, None, None], (*cells.shape[:2], 1))
+    if (at_least.sum(axis=2, keepdims=True) == wanted).all():
+        return at_least
+    above = at_least & (ordered > limit)
+    taken = above | _first(wanted - above.sum(axis=2, keepdims=True), at_least & ~above)
+    if not clean:
+        rest = nan if here is None else here & nan
+        taken |= _first(wanted - taken.sum(axis=2, keepdims=True), rest)
+    return taken
 
 
 def _limits(k: NDArray[np.int64], cells: Values, size: int) -> Values:
