@@ -259,3 +259,14 @@ def test_a_path_too_long_for_the_system_is_only_absent(tmp_path: Path) -> None:
     config = load(prometheus=write(tmp_path, "p.yml", text))
     assert sum("no file matches" in warning.message for warning in config.warnings) == 2
     assert "cannot be read" in refusal(tmp_path / ("c" * 5000))
+
+
+def test_inline_content_does_not_show_its_secrets(tmp_path: Path) -> None:
+    text = (
+        "prometheus: {scrape_configs: [{job_name: a, bearer_token: hunter2}]}\nalertmanager: {x: hunter2}\n"
+    )
+    config = load(write(tmp_path, "otero.yml", text))
+    authorization = config.prometheus.scrape_configs[0].authorization
+    assert authorization is not None
+    assert authorization.credentials.reveal() == "hunter2"
+    assert "hunter2" not in repr(config) + config.text + str(config.warnings)

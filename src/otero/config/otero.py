@@ -136,6 +136,15 @@ class OteroConfig(Part, frozen=True, kw_only=True):
             for text in (name, place):
                 _check_host(text, f"hosts.{name}")
 
+    def __repr__(self) -> str:
+        """Without what stands inline: it may hold secrets that nobody has read as such yet."""
+        shown = (
+            f"{name}={'…' if isinstance(value, dict) and value else repr(value)}"
+            for name in self.__struct_fields__
+            for value in [getattr(self, name)]
+        )
+        return f"OteroConfig({', '.join(shown)})"
+
 
 def check_listen(listen: str, at: str = "") -> None:
     """Raises BadField unless it is HOST:PORT."""
