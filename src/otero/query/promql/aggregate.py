@@ -73,14 +73,21 @@ def total(values: Values, present: Mask | None, groups: Groups, count: int) -> V
         if most < 2.0**53 and _whole(tile):
             out[rows] = add(tile)
             continue
-        # 2 ** (exponent + 1) is at least twice the sum of magnitudes, so that no partial sum of high parts rounds.
-        safe = np.where(magnitude < _HUGE, magnitude, 1.0)
-        split = np.ldexp(1.0, np.frexp(safe)[1] + 1)
-        wide = split if count == 1 else split.take(groups, axis=1)
-        high = tile + wide
-        high -= wide
-        result = add(high)
-        result += add(np.subtract(tile, high, out=high))
+
+        def split(parts: Values, bound: Values) -> tuple[Values, Values]:
+            """The sums of the high parts, and the low parts; `bound` is at least the sum of magnitudes."""
+            # The power is above twice the bound: no partial sum of high parts rounds, whatever their signs.
+            power = np.ldexp(1.5, np.frexp(np.where(bound < _HUGE, bound, 1.0))[1] + 1)
+            wide = power if count == 1 else power.take(groups, axis=1)
+            high = parts + wide
+            high -= wide
+            return add(high), parts - high
+
+        result, low = split(tile, magnitude)
+        if (np.abs(result) < magnitude * 2.0**-26).any():  # so much cancels that the low parts matter as much
+            more, low = split(low, add(np.abs(low)))
+            result += more
+        result += add(low)
         if not most < _HUGE:
             _repair(result, tile, magnitude, groups)
         out[rows] = result
