@@ -4,18 +4,21 @@ scrape, host ─▶ intake ─▶ store (journal, head, engine) ─▶ query eng
 """
 
 import asyncio
+import contextlib
 import logging
+import signal
 import ssl
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from otero.api import build_api
-from otero.api.context import ApiContext
+from otero.api.context import ApiContext, Settings
 from otero.api.queries import QueryPool
 from otero.clock import Clock, SystemClock
 from otero.config import Config, Token
-from otero.errors import BadConfig, Problem
+from otero.errors import BadConfig, OteroError, Problem
 from otero.fields import Duration
 from otero.http_client import Hosts
 from otero.http_server import Access, HttpServer, Tls, bind, is_loopback, split_listen
@@ -82,6 +85,16 @@ class Otero:
         )
         headers = config.web.http_server_config.headers
         self._server = HttpServer(build_api(context, access, headers), [self._socket], tls=_tls(config))
+
+    @property
+    def settings(self) -> Settings:
+        """What the API shows of the configuration in force."""
+        return Settings(
+            yaml=self.config.text,
+            jobs=tuple(config.job_name for config in self._scrape_configs()),
+            external_labels=self.config.prometheus.global_.external_labels,
+            retention_ms=self.config.storage.retention.metrics,
+        )
 
     async def start(self) -> None:
         """Answer at once, replay what the journal holds, then take in. Returns when ready."""
@@ -156,6 +169,48 @@ def build(
 ) -> Otero:
     """Every part of one server, connected, nothing started but the bound port and the opened data directory."""
     return Otero(config, reread, insecure=insecure, flags=flags or {}, clock=clock or SystemClock())
+
+
+async def run(read: Reload, *, insecure: bool = False, flags: Mapping[str, str] | None = None) -> int:
+    """Start, say what is open, wait for SIGTERM or SIGINT, drain, flush; the exit code. SIGHUP reloads."""
+    try:
+        config = await asyncio.to_thread(read)
+        for problem in config.warnings:
+            print(f"warning: {problem}", file=sys.stderr)
+        otero = build(config, read, insecure=insecure, flags=flags)
+    except OteroError as error:
+        for line in str(error).splitlines():
+            print(f"otero: {line}", file=sys.stderr)
+        return 1
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(name, stopping.set)
+    reloads: set[asyncio.Task[None]] = set()
+
+    async def reload() -> None:
+        with contextlib.suppress(BadConfig):  # Otero has logged it and keeps the configuration before
+            await otero.reload()
+
+    def hang_up() -> None:
+        task = asyncio.create_task(reload())
+        reloads.add(task)
+        task.add_done_callback(reloads.discard)
+
+    loop.add_signal_handler(signal.SIGHUP, hang_up)
+    try:
+        await otero.start()
+        for name, address in otero.doors:
+            print(f"{name}: {address}", flush=True)
+        print(f"ready on {otero.doors[0][1]}", flush=True)
+        await stopping.wait()
+        _log.info("stopping: draining and flushing")
+    except OteroError as error:
+        print(f"otero: {error}", file=sys.stderr)
+        return 1
+    finally:
+        await otero.stop()
+    return 0
 
 
 def access_of(config: Config, *, insecure: bool) -> Access:

@@ -6,17 +6,26 @@ from typing import Protocol
 
 from otero.api.queries import QueryPool
 from otero.clock import Clock
-from otero.config import Config
 from otero.ingest.scrape.manager import ScrapeManager
 from otero.query.promql.engine import Engine
 from otero.storage.metrics import MetricStore
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the API shows of the configuration in force."""
+
+    yaml: str
+    jobs: tuple[str, ...]
+    external_labels: Mapping[str, str]
+    retention_ms: int
 
 
 class Lifecycle(Protocol):
     """State of the running server that the API shows or changes."""
 
     @property
-    def config(self) -> Config: ...
+    def settings(self) -> Settings: ...
 
     @property
     def ready(self) -> bool: ...

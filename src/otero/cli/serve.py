@@ -1,19 +1,13 @@
-"""`otero serve`: runs one server until SIGTERM or SIGINT."""
+"""`otero serve`: what the flags say, as a configuration that can be read again."""
 
-import asyncio
-import contextlib
-import logging
-import signal
 import sys
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from otero.app import Otero, build
+from otero.app import run
 from otero.config import Config, load
-from otero.errors import BadConfig, OteroError, Problem
+from otero.errors import BadConfig, Problem
 from otero.telemetry import set_up_logging
-
-_log = logging.getLogger("otero")
 
 
 @dataclass(frozen=True)
@@ -36,11 +30,9 @@ class Flags:
     def read(self) -> Config:
         """The configuration in force with these flags. Raises BadConfig."""
         if self.receivers:
+            names = ", ".join(self.receivers)
             raise BadConfig(
-                Problem(
-                    f"no receiver is served yet, so {', '.join(self.receivers)} cannot be opened",
-                    path="--receiver",
-                )
+                Problem(f"no receiver is served yet, so {names} cannot be opened", path="--receiver")
             )
         return load(
             self.config,
@@ -66,48 +58,10 @@ class Flags:
         }
 
 
-async def serve(flags: Flags, log_level: str = "info") -> int:
-    """Start, say what is open, wait for a signal, drain, flush; the exit code."""
+async def serve(flags: Flags, log_level: str) -> int:
+    """Run one server until a signal ends it; the exit code."""
     set_up_logging(log_level)
-    try:
-        config = await asyncio.to_thread(flags.read)
-        for name in ("alertmanager", "rules", "dashboards", "slis", "slos"):
-            if getattr(flags, name):
-                print(f"warning: --{name}: a later release serves it", file=sys.stderr)
-        for problem in config.warnings:
-            print(f"warning: {problem}", file=sys.stderr)
-        otero = build(config, flags.read, insecure=flags.insecure, flags=flags.shown())
-    except OteroError as error:
-        for line in str(error).splitlines():
-            print(f"otero: {line}", file=sys.stderr)
-        return 1
-    stopping = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for name in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(name, stopping.set)
-    reloads: set[asyncio.Task[None]] = set()
-
-    def reload() -> None:
-        task = asyncio.create_task(_reload(otero))
-        reloads.add(task)
-        task.add_done_callback(reloads.discard)
-
-    loop.add_signal_handler(signal.SIGHUP, reload)
-    try:
-        await otero.start()
-        for name, address in otero.doors:
-            print(f"{name}: {address}", flush=True)
-        print(f"ready on {otero.doors[0][1]}", flush=True)
-        await stopping.wait()
-        _log.info("stopping: draining and flushing")
-    except OteroError as error:
-        print(f"otero: {error}", file=sys.stderr)
-        return 1
-    finally:
-        await otero.stop()
-    return 0
-
-
-async def _reload(otero: Otero) -> None:
-    with contextlib.suppress(BadConfig):  # logged by Otero, which keeps the configuration before
-        await otero.reload()
+    for name in ("alertmanager", "rules", "dashboards", "slis", "slos"):
+        if getattr(flags, name):
+            print(f"warning: --{name}: a later release serves it", file=sys.stderr)
+    return await run(flags.read, insecure=flags.insecure, flags=flags.shown())

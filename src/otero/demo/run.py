@@ -9,8 +9,10 @@ from pathlib import Path
 
 import aiohttp
 
-from otero.cli.serve import Flags, serve
+from otero.app import run
+from otero.config import load
 from otero.errors import Unavailable
+from otero.telemetry import set_up_logging
 
 _REQUESTS_PER_S = 20
 _PATHS = (
@@ -49,8 +51,9 @@ async def demo(listen: str, data: Path | None) -> int:
             print(
                 f"try:  otero query 'sum by (endpoint) (rate(http_requests_total[1m]))' --url http://{listen}"
             )
-            flags = Flags(config=folder / "otero.yml", listen=listen, data=data or folder / "data")
-            return await serve(flags, "warning")
+            set_up_logging("warning")
+            store = data or folder / "data"
+            return await run(lambda: load(folder / "otero.yml", listen=listen, data=store))
         finally:
             customers.cancel()
             with contextlib.suppress(asyncio.CancelledError):

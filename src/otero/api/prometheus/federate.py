@@ -47,7 +47,7 @@ class FederateRoutes:
         now_ms = context.clock.now_ms()
         lookback_ms = context.engine.lookback_ms
         ends_ms = np.array([now_ms], np.int64)
-        external = context.lifecycle.config.prometheus.global_.external_labels
+        external = context.lifecycle.settings.external_labels
         lines: dict[tuple[str, str], bytes] = {}
         for matchers in sets:
             for block in context.store.select(matchers, now_ms - lookback_ms + 1, now_ms, budget):

@@ -14,7 +14,6 @@ from otero.api.context import ApiContext
 from otero.api.prometheus import render
 from otero.api.prometheus.params import Params
 from otero.api.prometheus.targets import rfc3339
-from otero.config import effective_yaml
 from otero.fields import Duration
 
 COMPATIBLE_VERSION = "3.14.0"
@@ -30,7 +29,7 @@ class StatusRoutes:
         self._context = context
 
     async def config(self, _request: Request) -> Response:
-        return render.success({"yaml": effective_yaml(self._context.lifecycle.config)})
+        return render.success({"yaml": self._context.lifecycle.settings.yaml})
 
     async def flags(self, _request: Request) -> Response:
         return render.success(dict(self._context.flags))
@@ -52,7 +51,7 @@ class StatusRoutes:
                 "GOMEMLIMIT": 0,
                 "GOGC": "",
                 "GODEBUG": "",
-                "storageRetention": str(Duration(lifecycle.config.storage.retention.metrics)),
+                "storageRetention": str(Duration(lifecycle.settings.retention_ms)),
             }
         )
 

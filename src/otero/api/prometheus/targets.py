@@ -53,8 +53,7 @@ class TargetRoutes:
         return render.success(data)
 
     async def scrape_pools(self, _request: Request) -> Response:
-        pools = {config.job_name for config in self._context.lifecycle.config.prometheus.scrape_configs}
-        return render.success({"scrapePools": sorted(pools)})
+        return render.success({"scrapePools": sorted(self._context.lifecycle.settings.jobs)})
 
     async def targets_metadata(self, request: Request) -> Response:
         params = await Params.of(request)
