@@ -1,0 +1,57 @@
+"""The test files of Prometheus 3.14 and our own, through the runner.
+
+`EXPECTED` holds how many evaluations of each of Prometheus' files pass at least. The numbers may only rise: whoever makes
+more of them pass writes the new number here. Evaluations that touch native histograms are not judged yet.
+"""
+
+from pathlib import Path
+
+import pytest
+
+from otero.query.promql.spec import run_file
+
+EXPECTED = {
+    "aggregators": 110,
+    "at_modifier": 57,
+    "collision": 2,
+    "duration_expression": 59,
+    "extended_vectors": 118,
+    "fill-modifier": 46,
+    "functions": 216,
+    "histograms": 11,
+    "info": 50,
+    "limit": 0,
+    "literals": 25,
+    "name_label_dropping": 22,
+    "native_histograms": 0,
+    "operators": 142,
+    "range_queries": 11,
+    "selectors": 31,
+    "staleness": 17,
+    "start_timestamps": 9,
+    "subquery": 32,
+    "trig_functions": 0,
+    "type_and_unit": 58,
+}
+
+OWN = sorted((Path(__file__).parents[2] / "spec" / "promql").glob("*.test"))
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_conformance_file_passes_as_far_as_it_did(shared: Path, name: str) -> None:
+    report = run_file(shared / "conformance" / "promqltest" / f"{name}.test")
+    failures = "\n".join(f"{f.line}: {f.expr}: {f.reason}" for f in report.failures)
+    assert report.passed >= EXPECTED[name], failures
+
+
+def test_every_conformance_file_is_listed(shared: Path) -> None:
+    files = (shared / "conformance" / "promqltest").glob("*.test")
+    assert {path.stem for path in files} == set(EXPECTED)
+
+
+@pytest.mark.parametrize("path", OWN, ids=lambda path: path.stem)
+def test_own_spec_file_passes(path: Path) -> None:
+    report = run_file(path)
+    assert report.failures == []
+    assert report.unsupported == []
+    assert report.passed > 0
