@@ -1,0 +1,279 @@
+"""The head against a dictionary of (series, time)."""
+
+import numpy as np
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from otero.clock import ManualClock, SystemClock
+from otero.model.budget import Budget
+from otero.model.labels import encode_labels
+from otero.model.matchers import Matcher, MatchOp
+from otero.model.metrics import MetricBatch
+from otero.model.samples import ABSENT_BITS, NO_TIME, STALE_BITS, bits
+from otero.storage.head import Head, HeadSelection
+from otero.storage.registry import SeriesRegistry
+
+START_MS = 1_700_000_000_000
+FAR_MS = 1 << 50
+SPECIAL = np.array([0x7FF0_0000_0000_0002, 0x7FF8_0000_0000_0001, 0x7FF8_0000_0000_0BAD, 1 << 63], np.uint64)
+
+Cells = dict[tuple[int, int], tuple[int, int]]
+
+
+def new_head(**kwargs: int) -> Head:
+    clock = ManualClock(START_MS)
+    return Head(SeriesRegistry(clock), clock, **{"max_bytes": 1 << 30, **kwargs})
+
+
+def budget(max_samples: int = 10**9) -> Budget:
+    return Budget(SystemClock(), timeout_s=60, max_samples=max_samples)
+
+
+def enter(head: Head, count: int) -> np.ndarray:
+    keys = [encode_labels({"__name__": f"m{i % 3}", "i": str(i)}) for i in range(count)]
+    return head.registry.resolve(keys)
+
+
+def cells_of(selection: HeadSelection) -> Cells:
+    """(ref, time) -> (bits, start), checking what holds for blocks."""
+    out: Cells = {}
+    seen: set[int] = set()
+    for block, refs in zip(selection.blocks, selection.block_refs, strict=True):
+        own: list[int] = refs.tolist()
+        assert not seen & set(own)
+        seen |= set(own)
+        assert block.values.shape == (block.times_ms.shape[0], len(own))
+        assert [row["i"] for row in block.labels.rows()] == [str(ref) for ref in own]
+        raw = bits(np.ascontiguousarray(block.values))
+        for column in block.times_ms.T:
+            real = column[column != NO_TIME]
+            assert (np.diff(real) > 0).all()
+            assert (column[len(real) :] == NO_TIME).all()
+        times = block.times_ms[:, block.group]
+        assert (raw[times == NO_TIME] == ABSENT_BITS).all()
+        if block.clean:
+            assert not np.isin(raw, [ABSENT_BITS, STALE_BITS]).any()
+        for row, column in np.argwhere(raw != ABSENT_BITS).tolist():
+            start = 0 if block.start_ms is None else int(block.start_ms[row, column])
+            out[own[column], int(times[row, column])] = (int(raw[row, column]), start)
+    return out
+
+
+values_of = st.one_of(
+    st.integers(-3, 300).map(float),
+    st.integers(0, 5000).map(lambda n: n / 10),
+    st.floats(width=64, allow_nan=False),
+    st.sampled_from(SPECIAL.view(np.float64).tolist()),
+)
+
+
+class HeadMachine(RuleBasedStateMachine):
+    """Random batches, seals, evictions and selections; the model is a dictionary."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = new_head(max_window_ms=3_600_000)
+        self.model: Cells = {}
+        self.flushed: Cells = {}
+        self.newest: dict[int, int] = {}
+        self.position = 0
+        self.now_ms = START_MS
+        self.refs = enter(self.head, 40)
+        self.targets: list[np.ndarray] = []
+
+    @initialize(rows=st.integers(0, 300), ragged=st.booleans())
+    def load(self, rows: int, ragged: bool) -> None:
+        series, row = np.divmod(np.arange(rows * 10), max(rows, 1))
+        if ragged:
+            keep = (series * 7 + row) % 11 != 0
+            series, row = series[keep], row[keep]
+        times = START_MS - (rows - row) * 1000 + series % 3
+        values = (series * row).astype(np.float64)
+        self.head.load(self.refs[series], times, values, complete_from_ms=START_MS - 3_600_000)
+        for ref, time, raw in zip(series.tolist(), times.tolist(), bits(values).tolist(), strict=True):
+            self.model[ref, time] = (raw, 0)
+            self.newest[ref] = max(self.newest.get(ref, 0), time)
+        self.flushed = dict(self.model)
+
+    def write(self, batch: MetricBatch) -> None:
+        newest = self.newest
+        raw = bits(batch.values).tolist()
+        refs, times = batch.refs.tolist(), batch.times_ms.tolist()
+        before = {ref: newest.get(ref, 0) for ref in refs}
+        for ref, time, cell in zip(refs, times, raw, strict=True):
+            if cell != STALE_BITS:
+                before[ref] = max(before[ref], time)
+        wanted = []
+        for at, (ref, time, cell) in enumerate(zip(refs, times, raw, strict=True)):
+            if cell == STALE_BITS and before[ref] >= time:
+                continue
+            wanted.append(at)
+        for at in wanted:
+            newest[refs[at]] = max(newest.get(refs[at], 0), times[at])
+        admitted = self.head.admit(batch)
+        assert admitted.refs.tolist() == [refs[at] for at in wanted]
+        self.position += 1
+        self.head.append(admitted, self.position)
+        for at in wanted:
+            start = 0 if batch.start_ms is None else int(batch.start_ms[at])
+            self.model[refs[at], times[at]] = (raw[at], start)
+
+    @rule(size=st.integers(1, 25), first=st.integers(0, 30))
+    def new_target(self, size: int, first: int) -> None:
+        self.targets.append(self.refs[first : first + size].copy())
+        if len(self.targets) > 3:
+            self.targets.pop(0)
+
+    @rule(
+        which=st.integers(0, 2),
+        count=st.integers(1, 90),
+        step_ms=st.sampled_from([500, 1000, 1001]),
+        value=values_of,
+        start=st.one_of(st.none(), st.integers(0, 2)),
+        jitter=st.integers(0, 5),
+    )
+    def scrape(
+        self, which: int, count: int, step_ms: int, value: float, start: int | None, jitter: int
+    ) -> None:
+        if which >= len(self.targets):
+            return
+        refs = self.targets[which]
+        for turn in range(count):
+            self.now_ms += step_ms
+            time = np.full(len(refs), self.now_ms + (turn * jitter) % 7, np.int64)
+            values = np.full(len(refs), value)
+            values[turn % len(refs) :] += turn if np.isfinite(value) else 0
+            raw = bits(values)
+            raw[turn % 3 :: 3] = bits(np.array([value]))[0]
+            starts = None if start is None else np.full(len(refs), start + turn // 20, np.int64)
+            self.write(MetricBatch(refs, time, values, starts))
+
+    @rule(
+        rows=st.lists(
+            st.tuples(st.integers(0, 39), st.integers(-4000, 10), values_of, st.integers(0, 2)),
+            min_size=1,
+            max_size=40,
+        ),
+        together=st.booleans(),
+        with_starts=st.booleans(),
+    )
+    def remote_write(
+        self, rows: list[tuple[int, int, float, int]], together: bool, with_starts: bool
+    ) -> None:
+        self.now_ms += 700
+        shifts = np.array([shift for _, shift, _, _ in rows], np.int64)
+        times = self.now_ms + (shifts[0] if together else shifts * 500)
+        self.write(
+            MetricBatch(
+                self.refs[[index for index, _, _, _ in rows]],
+                np.broadcast_to(np.asarray(times, np.int64), (len(rows),)).copy(),
+                np.array([value for _, _, value, _ in rows]),
+                np.array([start for _, _, _, start in rows], np.int64) if with_starts else None,
+            )
+        )
+
+    @rule(first=st.integers(0, 20), size=st.integers(8, 20), count=st.integers(1, 150))
+    def remote_write_runs(self, first: int, size: int, count: int) -> None:
+        refs = np.repeat(self.refs[first : first + size], count)
+        times = np.tile(self.now_ms + np.arange(1, count + 1) * 250, len(refs) // count)
+        self.now_ms += count * 250
+        self.write(MetricBatch(refs, times, np.arange(len(refs)) / 10))
+
+    @rule()
+    def overwrite(self) -> None:
+        keys = list(self.model)[-50:]
+        self.write(
+            MetricBatch(
+                np.array([ref for ref, _ in keys], np.int64),
+                np.array([time for _, time in keys], np.int64),
+                np.arange(len(keys)) + 0.25,
+            )
+        )
+
+    @rule()
+    def flush(self) -> None:
+        self.head.flushed(self.position)
+        self.flushed = dict(self.model)
+
+    @rule(later_ms=st.sampled_from([0, 1000, 1_200_000, 4_000_000]))
+    def evict(self, later_ms: int) -> None:
+        self.now_ms += later_ms
+        self.head.evict(self.now_ms)
+        self.same_refs_again()
+
+    @rule()
+    def evict_by_size(self) -> None:
+        self.head.max_bytes = 1
+        self.head.evict(self.now_ms)
+        self.head.max_bytes = 1 << 30
+        self.same_refs_again()
+
+    def same_refs_again(self) -> None:
+        """The model speaks of refs; once some were forgotten, begin a new set of series for those."""
+        if not self.head.registry.alive(self.refs):
+            gone = [ref for ref in self.refs.tolist() if not self.head.registry.alive(np.array([ref]))]
+            for ref, time in list(self.model):
+                if ref in gone:
+                    assert time < self.head.complete_from_ms
+                    assert self.flushed[ref, time] == self.model[ref, time]
+                    del self.model[ref, time]
+            bound = self.head.registry.bound
+            fresh = self.head.registry.resolve(
+                [
+                    encode_labels({"__name__": f"m{i % 3}", "i": str(i)})
+                    for i in range(bound, bound + len(gone))
+                ]
+            )
+            assert fresh.tolist() == list(range(bound, bound + len(gone)))
+            replace = dict(zip(gone, fresh.tolist(), strict=True))
+            self.refs = np.array([replace.get(ref, ref) for ref in self.refs.tolist()], np.int64)
+            self.targets = [
+                np.array([replace.get(ref, ref) for ref in refs.tolist()], np.int64) for refs in self.targets
+            ]
+
+    @rule(low=st.integers(-4_000_000, 0), span=st.integers(0, 600_000), metric=st.integers(0, 2))
+    def select_some(self, low: int, span: int, metric: int) -> None:
+        start, end = self.now_ms + low, self.now_ms + low + span
+        matcher = Matcher("__name__", MatchOp.EQUAL, f"m{metric}")
+        found = cells_of(self.head.select([matcher], start, end, budget()))
+        low_ms = max(start, self.head.complete_from_ms)
+        wanted = {
+            key: cell for key, cell in self.model.items() if low_ms <= key[1] <= end and key[0] % 3 == metric
+        }
+        assert {key: cell for key, cell in found.items() if low_ms <= key[1] <= end} == wanted
+        assert all(self.model[key] == cell for key, cell in found.items() if start <= key[1] <= end)
+
+    @invariant()
+    def everything(self) -> None:
+        selection = self.head.select([], -FAR_MS, FAR_MS, budget())
+        found = cells_of(selection)
+        since = selection.complete_from_ms
+        assert all(self.model[key] == cell for key, cell in found.items())
+        assert {key for key in self.model if key[1] >= since} <= set(found)
+        late = {
+            (ref, time): (raw, start)
+            for ref, time, raw, start in zip(
+                selection.late.refs.tolist(),
+                selection.late.times_ms.tolist(),
+                bits(selection.late.values).tolist(),
+                selection.late.start_ms.tolist(),
+                strict=True,
+            )
+        }
+        assert len(late) == len(selection.late)
+        assert all(time < since and self.model[ref, time] == cell for (ref, time), cell in late.items())
+        missing = {
+            key for key, cell in self.model.items() if key[1] < since and self.flushed.get(key) != cell
+        }
+        assert missing <= set(late)
+        assert [row["i"] for row in selection.late.labels.take(selection.late.series).rows()] == [
+            str(ref) for ref in selection.late.refs.tolist()
+        ]
+        status = self.head.status()
+        assert status.series >= len({ref for ref, _ in found})
+        assert status.samples >= len(found)
+
+
+TestHeadMachine = HeadMachine.TestCase
+TestHeadMachine.settings = settings(max_examples=25, stateful_step_count=15, deadline=None)
