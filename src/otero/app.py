@@ -28,7 +28,7 @@ from otero.ingest.scrape.config import ScrapeConfig
 from otero.ingest.scrape.discovery_config import TargetGroup
 from otero.ingest.scrape.manager import ScrapeManager
 from otero.query.promql.engine import Engine
-from otero.storage.metrics import MetricStore, open_store
+from otero.storage.metrics import MetricStore, StorageSettings
 
 _log = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ class Otero:
         access = access_of(config, insecure=insecure)
         self._socket = bind(config.listen)
         try:
-            self.store: MetricStore = open_store(config.storage, config.limits, clock)
+            self.store = MetricStore(_storage_settings(config), clock)
         except BaseException:
             self._socket.close()
             raise
@@ -230,6 +230,20 @@ def access_of(config: Config, *, insecure: bool) -> Access:
         tokens=tokens,
         check_host=not insecure,
         allowed_hosts=frozenset(config.auth.allowed_hosts),
+    )
+
+
+def _storage_settings(config: Config) -> StorageSettings:
+    storage = config.storage
+    return StorageSettings(
+        path=Path(storage.path),
+        retention_ms=storage.retention.metrics,
+        head_max_bytes=storage.head_max_bytes,
+        journal_max_bytes=storage.journal_max_bytes,
+        fsync=storage.fsync,
+        flush_interval_ms=storage.flush_interval,
+        max_series=config.limits.series,
+        max_series_per_job=config.limits.series_per_job,
     )
 
 

@@ -176,7 +176,8 @@ class Journal:
     def release(self, position: int) -> None:
         """Everything before `position` is stored elsewhere: segments that end there or before go."""
         with self._lock:
-            if position >= self._end and self._end > self._segments[-1]:
+            written = self._end - self._segments[-1]
+            if position >= self._end and written and written >= self._segment_bytes // 4:
                 try:
                     self._roll()
                 except Unavailable:

@@ -15,9 +15,10 @@ are those of the process that wrote; the reader asks the registry for those of i
 import struct
 from collections.abc import Sequence
 from enum import IntEnum
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import blosc2
+import cramjam
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
@@ -115,7 +116,7 @@ class MetricWriter:
             return
         labels = [self._registry.labels(ref) for ref in new.tolist()]
         lengths = np.fromiter(map(len, labels), np.uint32, len(labels))
-        text = blosc2.compress(b"".join(labels), typesize=1, clevel=1, codec=blosc2.Codec.ZSTD)
+        text = bytes(cramjam.zstd.compress(b"".join(labels), level=1))
         self._journal.append(
             Kind.SERIES,
             struct.pack("<I", len(new))
@@ -158,7 +159,16 @@ class MetricReader:
                     return self._decode_extras(record.payload)
                 case _:
                     return None
-        except (struct.error, ValueError, IndexError, KeyError, RuntimeError, msgspec.DecodeError) as error:
+        except (
+            struct.error,
+            ValueError,
+            IndexError,
+            KeyError,
+            RuntimeError,
+            OverflowError,
+            cramjam.DecompressionError,
+            msgspec.DecodeError,
+        ) as error:
             raise BadInput(f"a journal record at {record.start} cannot be read: {error}") from None
         return None
 
@@ -166,7 +176,7 @@ class MetricReader:
         (count,) = struct.unpack_from("<I", payload)
         old = np.frombuffer(payload, "<i8", count, 4)
         lengths = np.frombuffer(payload, "<u4", count, 4 + 8 * count)
-        text = blosc2.decompress(payload[4 + 12 * count :])
+        text = bytes(cramjam.zstd.decompress(payload[4 + 12 * count :]))
         ends = np.cumsum(lengths, dtype=np.int64).tolist()
         keys = [
             LabelBytes(text[end - length : end]) for end, length in zip(ends, lengths.tolist(), strict=True)
@@ -251,7 +261,7 @@ def _pack(column: NDArray[np.int64] | NDArray[np.float64]) -> bytes:
     """u32 stored length, u32 count, and eight bytes a value, shuffled and compressed when that pays."""
     data = column.tobytes()
     if len(column) >= _SMALL:
-        packed = blosc2.compress(data, typesize=8, clevel=1, codec=blosc2.Codec.LZ4)
+        packed = cast("bytes", blosc2.compress(data, typesize=8, clevel=1, codec=blosc2.Codec.LZ4))
         if len(packed) < len(data):
             return struct.pack("<II", len(packed), len(column)) + packed
     return struct.pack("<II", len(data), len(column)) + data
@@ -265,6 +275,6 @@ def _unpack(payload: bytes, at: int) -> tuple[NDArray[np.uint64], int]:
         raise ValueError("it ends too early")
     data = payload[at + 8 : end]
     if stored != 8 * count:
-        data = blosc2.decompress(data)
+        data = cast("bytes", blosc2.decompress(data))
     column = np.frombuffer(data, np.uint64, count)
     return column, end

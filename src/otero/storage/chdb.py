@@ -1,0 +1,173 @@
+"""ClickHouse in this process (chDB): one data directory, several connections.
+
+One connection runs one statement at a time, different ones run side by side and release the GIL; hence lanes. A process
+has one data directory open at a time: chDB's rule, not ours.
+"""
+
+import contextlib
+import logging
+import queue
+import re
+import threading
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from chdb import ChdbError
+from chdb.state.sqlitelike import Connection
+
+from otero.errors import Bug, Cancelled, LimitExceeded, OteroError, TimedOut, Unavailable
+from otero.model.budget import Budget
+from otero.storage.engine import Column, Lane, Parameter
+from otero.storage.sql import bound, native_block, quoted
+
+_log = logging.getLogger(__name__)
+
+_START = {
+    "background_pool_size": 2,
+    "background_schedule_pool_size": 2,
+    "background_move_pool_size": 1,
+    "background_fetches_pool_size": 1,
+    "background_common_pool_size": 1,
+    "background_buffer_flush_schedule_pool_size": 1,
+    "background_message_broker_schedule_pool_size": 1,
+    "background_distributed_schedule_pool_size": 1,
+    "asynchronous_metrics_update_period_s": 3600,
+}
+"""Small pools: a host that watches others has better things to do, and idle threads cost."""
+
+_INTERACTIVE = 3
+_CODE = re.compile(r"Code: (\d+)")
+_FULL = frozenset({243, 1002})
+_MEMORY, _TIMEOUT, _CANCELLED = 241, 159, 394
+
+
+class EmbeddedEngine:
+    """`SqlEngine` on a directory of this machine; `backups` is the only folder that BACKUP may write to."""
+
+    def __init__(
+        self, folder: Path, *, memory_bytes: int = 4 << 30, query_memory_bytes: int = 2 << 30
+    ) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        settings = {**_START, "max_server_memory_usage": memory_bytes, "backups.allowed_path": "/"}
+        arguments = "&".join(f"{name}={value}" for name, value in settings.items())
+        try:
+            first = Connection(f"{folder}?{arguments}")
+        except (RuntimeError, ChdbError) as error:
+            raise _translated(error) from None
+        self._query_memory = query_memory_bytes
+        self._folder = folder
+        self._all = [first]
+        self._lanes: dict[Lane, queue.SimpleQueue[Connection]] = {}
+        for lane, count in (("insert", 1), ("rules", 1), ("interactive", _INTERACTIVE)):
+            waiting: queue.SimpleQueue[Connection] = queue.SimpleQueue()
+            for _ in range(count):
+                connection = first if lane == "insert" else Connection(str(folder))
+                if connection is not first:
+                    self._all.append(connection)
+                waiting.put(connection)
+            self._lanes[lane] = waiting  # pyright: ignore[reportArgumentType]
+        self._closed = threading.Event()
+
+    @contextlib.contextmanager
+    def _connection(self, lane: Lane, budget: Budget | None = None) -> Generator[Connection]:
+        waiting = self._lanes[lane]
+        while True:
+            if self._closed.is_set():
+                raise Unavailable("the storage engine is closed")
+            try:
+                connection = waiting.get(timeout=0.1)
+                break
+            except queue.Empty:
+                if budget is not None:
+                    budget.check()
+        try:
+            yield connection
+        except (RuntimeError, ChdbError) as error:
+            raise _translated(error) from None
+        finally:
+            waiting.put(connection)
+
+    def stream(
+        self,
+        sql: str,
+        parameters: Mapping[str, Parameter] | None = None,
+        *,
+        lane: Lane = "interactive",
+        budget: Budget,
+    ) -> Iterator[pa.RecordBatch]:
+        """The result, batch by batch; closing the iterator early ends the query."""
+        limits = (
+            f" SETTINGS max_memory_usage = {self._query_memory}, max_execution_time = {budget.remaining_s() + 0.1:.3f},"
+            " output_format_arrow_string_as_string = 0, max_block_size = 131072"
+        )
+        with self._connection(lane, budget) as connection:
+            result: Any = connection.send_query(sql + limits, "Arrow", params=bound(parameters or {}))
+            try:
+                for chunk in result:
+                    budget.check()
+                    yield from pa.ipc.open_file(chunk.bytes()).read_all().to_batches()
+            finally:
+                result.close()  # cancels what is not exhausted
+
+    def table(
+        self, sql: str, parameters: Mapping[str, Parameter] | None = None, *, lane: Lane = "interactive"
+    ) -> pa.Table:
+        """The whole result."""
+        with self._connection(lane) as connection:
+            return connection.query(
+                f"{sql} SETTINGS output_format_arrow_string_as_string = 0",
+                "ArrowTable",
+                params=bound(parameters or {}),
+            )
+
+    def command(self, sql: str) -> None:
+        """Run a statement on the lane of inserts."""
+        with self._connection("insert") as connection:
+            connection.query(sql)
+
+    def insert(self, table: str, columns: Sequence[Column], *, token: str) -> None:
+        """Insert one block."""
+        if not len(columns[0]):
+            return
+        names = ", ".join(column.name for column in columns)
+        sql = f"INSERT INTO {table} ({names}) SETTINGS insert_deduplicate = 1, insert_deduplication_token = '{token}'"
+        with self._connection("insert") as connection, connection.send_insert(sql, "Native") as inserter:
+            inserter.append(native_block(columns))
+            inserter.finish()
+
+    def backup(self, target: Path) -> None:
+        """Write every table into a folder that does not exist yet; inserts wait, queries do not."""
+        self.command(f"BACKUP DATABASE default TO File({quoted(str(target))})")
+
+    def restore(self, source: Path, into: str = "default") -> None:
+        """Read back what `backup` wrote, into a database without tables."""
+        self.command(f"RESTORE DATABASE default AS {into} FROM File({quoted(str(source))})")
+
+    def close(self) -> None:
+        """Close every connection; queries under way end first."""
+        self._closed.set()
+        for connection in reversed(self._all):
+            try:
+                connection.close()
+            except RuntimeError as error:
+                _log.warning("cannot close the engine cleanly", extra={"reason": str(error)})
+
+
+def _translated(error: Exception) -> OteroError:
+    text = str(error)
+    found = _CODE.search(text)
+    code = int(found[1]) if found else 0
+    brief = text.split("DB::Exception: ")[-1].splitlines()[0][:300] if text else type(error).__name__
+    if code in _FULL or "No space left" in text:
+        return Unavailable(
+            "the disk is full: the engine stores nothing until there is room again", retry_after_s=30
+        )
+    if code == _MEMORY:
+        return LimitExceeded(f"the query needs more memory than it may use: {brief}")
+    if code == _TIMEOUT:
+        return TimedOut("the query took longer than it may (setting query.timeout)")
+    if code == _CANCELLED:
+        return Cancelled("query was canceled")
+    return Bug(f"the storage engine failed: {brief}")

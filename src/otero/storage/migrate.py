@@ -1,0 +1,76 @@
+"""The schema of the engine: numbered SQL files, applied in order, each once."""
+
+import re
+from importlib.resources import files
+
+import numpy as np
+
+from otero.clock import Clock
+from otero.errors import Conflict
+from otero.storage.engine import Column, SqlEngine
+
+_SETTINGS = (
+    "fsync_after_insert = 1, fsync_part_directory = 1, min_rows_to_fsync_after_merge = 1,"
+    " min_compressed_bytes_to_fsync_after_merge = 1, old_parts_lifetime = 480, ttl_only_drop_parts = 1,"
+    " non_replicated_deduplication_window = 10000, min_free_disk_bytes_to_perform_insert = 67108864"
+)
+"""Durable against power loss, whole parts dropped by age, replays stored once, a reserve of disk for merges."""
+
+_DAY_MS = 86_400_000
+_FOREVER_DAYS = 36_500
+_NUMBERED = re.compile(r"(\d{4})_\w+\.sql")
+
+
+def steps() -> dict[int, str]:
+    """The SQL of each schema version."""
+    folder = files("otero.storage") / "schema"
+    found = {
+        int(name[1]): file.read_text()
+        for file in folder.iterdir()
+        if (name := _NUMBERED.fullmatch(file.name))
+    }
+    return dict(sorted(found.items()))
+
+
+def migrate(engine: SqlEngine, clock: Clock) -> int:
+    """Bring the engine to the newest schema; its version. Raises Conflict, before changing anything, for a newer one."""
+    engine.command(
+        "CREATE TABLE IF NOT EXISTS schema_versions (version UInt32, applied Int64) ENGINE = MergeTree ORDER BY version"
+    )
+    have = int(engine.table("SELECT max(version) AS version FROM schema_versions")["version"][0].as_py())
+    known = steps()
+    newest = max(known)
+    if have > newest:
+        raise Conflict(
+            f"the data directory has schema {have}, this Otero knows {newest}: it was written by a later release."
+            " Start that release, or give another --data; nothing was changed"
+        )
+    for version, text in known.items():
+        if version > have:
+            for statement in statements(text):
+                engine.command(statement)
+            columns = [
+                Column("version", "UInt32", np.array([version], np.uint32)),
+                Column("applied", "Int64", np.array([clock.now_ms()], np.int64)),
+            ]
+            engine.insert("schema_versions", columns, token=f"schema-{version}")
+    return newest
+
+
+def statements(text: str) -> list[str]:
+    """The statements of a schema file, comments dropped, common settings filled in."""
+    bare = "\n".join(line for line in text.splitlines() if not line.lstrip().startswith("--"))
+    return [part.strip().replace("{settings}", _SETTINGS) for part in bare.split(";") if part.strip()]
+
+
+def set_retention(engine: SqlEngine, retention_ms: int) -> None:
+    """Let samples, series and exemplars go after this time; 0 keeps them for ever. Parts go when all of it is older."""
+    days = -(-retention_ms // _DAY_MS) if retention_ms else _FOREVER_DAYS
+    seconds = retention_ms // 1000 if retention_ms else _FOREVER_DAYS * 86_400
+    for table in ("samples", "exemplars"):
+        engine.command(
+            f"ALTER TABLE {table} MODIFY TTL toDateTime(intDiv(greatest(time, 0), 1000)) + INTERVAL {seconds} SECOND"
+        )
+    engine.command(
+        f"ALTER TABLE series MODIFY TTL toDateTime(greatest(day, 0) * 86400) + INTERVAL {days + 1} DAY"
+    )
