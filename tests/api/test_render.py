@@ -57,7 +57,7 @@ def test_limits_cut_and_warn() -> None:
 
 def test_notes_carry_their_place() -> None:
     query = "ñ +\n  rate(x[5m])"
-    notes = (Note(NoteKind.INFO, "PromQL info: odd", 6, 16), Note(NoteKind.WARNING, "PromQL warning: bad"))
+    notes = (Note(NoteKind.INFO, "odd", 6, 16), Note(NoteKind.WARNING, "bad"))
     body = orjson.loads(render.result(Result(Vector(TWO, 0, np.array([1.0, 2.0])), notes), query))
     assert body["infos"] == ["PromQL info: odd (2:3)"]
     assert body["warnings"] == ["PromQL warning: bad"]

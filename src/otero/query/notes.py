@@ -39,7 +39,7 @@ def render_note(note: Note, query: str) -> str:
     """A note as Prometheus writes it: `PromQL warning: text (line:column)`."""
     place = ""
     if note.start >= 0:
-        line = query.count("\n", 0, note.start) + 1
-        column = note.start - (query.rfind("\n", 0, note.start) + 1) + 1
-        place = f" ({line}:{column})"
+        before = query[: note.start]
+        column = len(before[before.rfind("\n") + 1 :].encode()) + 1  # Prometheus counts bytes
+        place = f" ({before.count(chr(10)) + 1}:{column})"
     return f"PromQL {note.kind}: {note.text}{place}"

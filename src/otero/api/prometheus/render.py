@@ -11,7 +11,7 @@ from starlette.responses import Response
 from otero.api.prometheus.numbers import time_text, value_text, value_texts
 from otero.model.budget import Budget
 from otero.model.labels import LabelTable
-from otero.query.notes import Note, NoteKind
+from otero.query.notes import Note, NoteKind, render_note
 from otero.query.result import Matrix, QueryStats, RawMatrix, Result, Scalar, String, Vector
 from otero.query.series import Steps
 
@@ -81,19 +81,12 @@ def note_texts(notes: Iterable[Note], query: str) -> tuple[list[str], list[str]]
     """Warnings and infos as Prometheus words them, place included, at most ten of each."""
     texts: dict[NoteKind, list[str]] = {NoteKind.WARNING: [], NoteKind.INFO: []}
     for note in notes:
-        place = f" ({_place(query, note.start)})" if note.start >= 0 else ""
-        texts[note.kind].append(f"{note.text}{place}")
+        texts[note.kind].append(render_note(note, query))
     for kind, listed in texts.items():
         if len(listed) > _MAX_NOTES:
             more = len(listed) - _MAX_NOTES
             texts[kind] = [*listed[:_MAX_NOTES], f"{more} more {kind} annotations omitted"]
     return texts[NoteKind.WARNING], texts[NoteKind.INFO]
-
-
-def _place(query: str, offset: int) -> str:
-    before = query[:offset]
-    line_start = before.rfind("\n") + 1
-    return f"{before.count(chr(10)) + 1}:{len(before[line_start:].encode()) + 1}"
 
 
 def _stats(stats: QueryStats) -> dict[str, Any]:
