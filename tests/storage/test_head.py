@@ -143,7 +143,8 @@ class HeadMachine(RuleBasedStateMachine):
             self.now_ms += step_ms
             time = np.full(len(refs), self.now_ms + (turn * jitter) % 7, np.int64)
             values = np.full(len(refs), value)
-            values[turn % len(refs) :] += turn if np.isfinite(value) else 0
+            if np.isfinite(value):
+                values[turn % len(refs) :] += turn
             raw = bits(values)
             raw[turn % 3 :: 3] = bits(np.array([value]))[0]
             starts = None if start is None else np.full(len(refs), start + turn // 20, np.int64)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from otero.model.budget import Budget
 from otero.model.labels import LabelTable
-from otero.model.samples import ABSENT_BITS, NO_TIME, SampleBlock, bits
+from otero.model.samples import ABSENT, ABSENT_BITS, NO_TIME, SampleBlock, bits
 from otero.storage.blocks import build_columns, is_clean
 from otero.storage.chunks import Layout
 from otero.storage.sidelog import SideRows
@@ -23,6 +23,8 @@ class Piece(Protocol):
 
     @property
     def layout(self) -> Layout: ...
+    @property
+    def height(self) -> int: ...
     @property
     def times_ms(self) -> NDArray[np.int64]: ...
     @property
@@ -41,6 +43,11 @@ class OpenRows:
     times_ms: NDArray[np.int64]
     values: NDArray[np.float64]
     first_ms: int
+
+    @property
+    def height(self) -> int:
+        """Rows."""
+        return self.times_ms.shape[0]
 
     def read_into(
         self, out: NDArray[np.float64], columns: NDArray[np.intp], places: NDArray[np.intp]
@@ -72,7 +79,7 @@ def assemble(
     place_of = np.full(bound, -1, np.intp)
     place_of[refs] = np.arange(len(refs))
     parts = _parts(pieces, place_of)
-    chain_of, chains = _chains(parts, len(refs))
+    chains = _chains(parts, len(refs))
     disturbed = np.zeros(len(refs), np.bool_)
     disturbed[place_of[side.refs]] = True
     blocks: list[SampleBlock] = []
@@ -91,11 +98,10 @@ def assemble(
         blocks.append(SampleBlock(table, times_ms, group, values, is_clean(values), start_ms))
         block_refs.append(refs[members])
 
-    for number, chain in enumerate(chains):
-        members = np.flatnonzero(chain_of == number)
-        height = sum(part.piece.times_ms.shape[0] for part in chain)
-        budget.charge(height * len(members))
-        times_ms, group, values = _read(members, chain, len(refs), budget)
+    for family in _families(chains):
+        members = np.concatenate([_members(chain) for chain in family])
+        budget.charge(max(_height(chain) for chain in family) * len(members))
+        times_ms, group, values = _read_family(members, family, len(refs), budget)
         rising = _fill_gaps(times_ms)
         start_ms = None
         if starts is not None and np.isin(refs[members], starts[0]).any():
@@ -143,8 +149,8 @@ def _parts(pieces: Sequence[Piece], place_of: NDArray[np.intp]) -> list[_Part]:
     return parts
 
 
-def _chains(parts: Sequence[_Part], size: int) -> tuple[NDArray[np.intp], list[list[_Part]]]:
-    """Series that lie in the same pieces form a chain: the chain of each series (-1: in none), the parts of each chain."""
+def _chains(parts: Sequence[_Part], size: int) -> list[list[_Part]]:
+    """Series that lie in the same pieces form a chain: the parts of each chain, in order of time."""
     marks = np.random.default_rng(0x07E0).integers(1, 1 << 63, len(parts), dtype=np.uint64)
     signature = np.zeros(size, np.uint64)
     for part, mark in zip(parts, marks, strict=True):
@@ -163,26 +169,75 @@ def _chains(parts: Sequence[_Part], size: int) -> tuple[NDArray[np.intp], list[l
             else:
                 inside = own == number
                 chains[int(number)].append(_Part(part.piece, part.columns[inside], part.places[inside]))
-    return chain_of, chains
+    return chains
 
 
-def _read(
-    members: NDArray[np.intp], chain: Sequence[_Part], size: int, budget: Budget
+def _members(chain: Sequence[_Part]) -> NDArray[np.intp]:
+    """The series of a chain, in the order in which its pieces hold them."""
+    return chain[0].places
+
+
+def _height(chain: Sequence[_Part]) -> int:
+    return sum(part.piece.height for part in chain)
+
+
+def _families(chains: Sequence[list[_Part]]) -> list[list[list[_Part]]]:
+    """Chains that go into one block: the shortest has at least half the rows of the longest."""
+    families: list[list[list[_Part]]] = []
+    tallest = 0
+    for chain in sorted(chains, key=_height, reverse=True):
+        height = _height(chain)
+        if families and 2 * height >= tallest:
+            families[-1].append(chain)
+        else:
+            families.append([chain])
+            tallest = height
+    return families
+
+
+def _read_family(
+    members: NDArray[np.intp], family: Sequence[Sequence[_Part]], size: int, budget: Budget
 ) -> tuple[NDArray[np.int64], NDArray[np.intp], NDArray[np.float64]]:
     """Times [T, G] with NO_TIME where a column has no row, the group of each member, values [T, S]."""
     at_of = np.zeros(size, np.intp)
     at_of[members] = np.arange(len(members))
-    height = sum(part.piece.times_ms.shape[0] for part in chain)
+    height = max(_height(chain) for chain in family)
     values = np.empty((height, len(members)))
-    combined = np.zeros(len(members), np.int64)
+    times: list[NDArray[np.int64]] = []
+    groups: list[NDArray[np.intp]] = []
+    left = columns_so_far = 0
+    for chain in family:
+        right = left + len(_members(chain))
+        own_times, group = _read(values[:, left:right], at_of, left, chain, budget)
+        values[len(own_times) :, left:right] = ABSENT
+        if len(own_times) < height:
+            padding = np.full((height - len(own_times), own_times.shape[1]), NO_TIME, np.int64)
+            own_times = np.concatenate([own_times, padding])
+        times.append(own_times)
+        groups.append(group + columns_so_far)
+        columns_so_far += own_times.shape[1]
+        left = right
+    return np.concatenate(times, axis=1), np.concatenate(groups), values
+
+
+def _read(
+    values: NDArray[np.float64],
+    at_of: NDArray[np.intp],
+    left: int,
+    chain: Sequence[_Part],
+    budget: Budget,
+) -> tuple[NDArray[np.int64], NDArray[np.intp]]:
+    """Fill the columns of one chain; its times [T, G] and the group of each of its series."""
+    width = values.shape[1]
+    combined = np.zeros(width, np.int64)
     group_in: list[NDArray[np.int32]] = []
     row = 0
     for part in chain:
         budget.check()
-        rows = part.piece.times_ms.shape[0]
-        at = at_of[part.places]
+        rows = part.piece.height
+        at = at_of[part.places] - left
         part.piece.read_into(values[row : row + rows], part.columns, at)
-        own = np.zeros(len(members), np.int32)
+        own = np.zeros(width, np.int32)
         own[at] = part.piece.layout.group[part.columns]
         if not group_in or not np.array_equal(own, group_in[-1]):
             _, combined = np.unique(combined * (int(own.max()) + 1) + own, return_inverse=True)
@@ -192,7 +247,7 @@ def _read(
     times_ms = np.concatenate(
         [part.piece.times_ms[:, own[heads]] for part, own in zip(chain, group_in, strict=True)]
     )
-    return times_ms, group.astype(np.intp), values
+    return times_ms, group.astype(np.intp)
 
 
 def _fill_gaps(times_ms: NDArray[np.int64]) -> NDArray[np.bool_]:

@@ -96,8 +96,9 @@ class OpenGrid:
         if number < 0:
             number = self._next_pool
             self._next_pool += 1
-            # The first pools are small, so that few series cost little.
-            size = POOL_COLUMNS if self.pools else 1024
+            # Pools grow with what is there, so that few series cost little.
+            held = sum(pool.values.shape[1] for pool in self.pools.values())
+            size = min(max(held // 4, 1024), POOL_COLUMNS)
             pool = self.pools[number] = Pool(max(size, width))
             start = pool.take(width)
         if self._free:

@@ -5,6 +5,7 @@ overrides both. The head holds every sample that the engine does not have yet, w
 flushed; when it holds more bytes than it may, its window shrinks.
 """
 
+import math
 import threading
 import weakref
 from collections.abc import Sequence
@@ -158,7 +159,8 @@ class Head:
         Usually the very batch. Rows with the reference -1 are left out. Call it before the journal, so that a replay needs no such rule. A value with the bits of
         ABSENT becomes an ordinary NaN.
         """
-        if len(batch.refs) and int(batch.refs.min()) < 0:
+        plan = self._plans.get(id(batch.refs))
+        if (plan is None or plan.cuts is None) and len(batch.refs) and int(batch.refs.min()) < 0:
             known = batch.refs >= 0
             batch = MetricBatch(
                 batch.refs[known],
@@ -170,7 +172,7 @@ class Head:
             )
         values = batch.values
         with np.errstate(all="ignore"):
-            if not np.isnan(np.dot(values, values)):
+            if not math.isnan(np.dot(values, values)):
                 return batch
         raw = bits(np.ascontiguousarray(values))
         odd = raw == ABSENT_BITS
