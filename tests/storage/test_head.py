@@ -1,16 +1,20 @@
 """The head against a dictionary of (series, time)."""
 
+import threading
+
 import numpy as np
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from otero.clock import ManualClock, SystemClock
+from otero.errors import Conflict, LimitExceeded
 from otero.model.budget import Budget
 from otero.model.labels import encode_labels
 from otero.model.matchers import Matcher, MatchOp
 from otero.model.metrics import MetricBatch
-from otero.model.samples import ABSENT_BITS, NO_TIME, STALE_BITS, bits
+from otero.model.samples import ABSENT, ABSENT_BITS, NAN_BITS, NO_TIME, STALE, STALE_BITS, bits
 from otero.storage.head import Head, HeadSelection
 from otero.storage.registry import SeriesRegistry
 
@@ -277,4 +281,149 @@ class HeadMachine(RuleBasedStateMachine):
 
 
 TestHeadMachine = HeadMachine.TestCase
-TestHeadMachine.settings = settings(max_examples=25, stateful_step_count=15, deadline=None)
+TestHeadMachine.settings = settings(max_examples=60, stateful_step_count=20, deadline=None)
+
+
+def scrape(head: Head, refs: np.ndarray, time_ms: int, value: float, position: int = 0) -> None:
+    size = len(refs)
+    head.append(MetricBatch(refs, np.full(size, time_ms, np.int64), np.full(size, value)), position)
+
+
+def test_readers_beside_a_writer_see_whole_scrapes_in_order() -> None:
+    head = new_head()
+    refs = [enter(head, 60)[at : at + 20].copy() for at in (0, 20, 40)]
+    scrapes = 1500
+    faults: list[BaseException] = []
+    done = threading.Event()
+
+    def write() -> None:
+        try:
+            for turn in range(scrapes):
+                for own in refs:
+                    scrape(head, own, START_MS + turn * 1000, float(turn), turn)
+                if turn % 200 == 100:
+                    head.registry.resolve([encode_labels({"__name__": "other", "i": f"x{turn}"})])
+                    head.flushed(turn)
+                    head.evict(START_MS + turn * 1000)
+        except BaseException as error:
+            faults.append(error)
+        finally:
+            done.set()
+
+    def read() -> None:
+        newest = -1.0
+        try:
+            while not done.is_set():
+                selection = head.select([], -FAR_MS, FAR_MS, budget())
+                for block in selection.blocks:
+                    there = bits(block.values) != ABSENT_BITS
+                    turns = (block.times_ms[:, block.group] - START_MS) / 1000
+                    assert (block.values == turns)[there].all()
+                    # Each series has every turn up to some turn, not later than it had when it was read before.
+                    assert (there.sum(axis=0) == np.where(there, turns + 1, 0).max(axis=0)).all()
+                if selection.blocks:
+                    last = min(
+                        float(np.where(np.isnan(block.values), -1, block.values).max(axis=0).min())
+                        for block in selection.blocks
+                    )
+                    assert last >= newest
+                    newest = last
+        except BaseException as error:
+            faults.append(error)
+
+    threads = [threading.Thread(target=write), threading.Thread(target=read), threading.Thread(target=read)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not faults
+    assert head.status().samples == scrapes * 60
+
+
+def test_a_batch_seen_before_is_written_in_rows_and_sealed() -> None:
+    head = new_head()
+    refs = enter(head, 30)
+    for turn in range(200):
+        scrape(head, refs, START_MS + turn * 1000, float(turn))
+    status = head.status()
+    assert (status.strips, status.frames, status.side_rows, status.samples) == (1, 3, 0, 6000)
+    assert status.first_ms == START_MS
+    assert status.last_ms == START_MS + 199_000
+    assert len(head.select([], START_MS, START_MS + 1000, budget()).blocks[0].values) == 64
+
+
+def test_the_budget_is_charged_before_samples_are_decoded() -> None:
+    head = new_head()
+    refs = enter(head, 30)
+    for turn in range(100):
+        scrape(head, refs, START_MS + turn * 1000, 1.0)
+    with pytest.raises(LimitExceeded):
+        head.select([], START_MS, START_MS + 100_000, budget(2999))
+    assert head.select([], START_MS, START_MS + 100_000, budget(3000)).blocks[0].clean
+
+
+def test_beyond_its_bytes_the_head_drops_flushed_frames_and_says_so() -> None:
+    head = new_head()
+    refs = enter(head, 1000)
+    random = np.random.default_rng(1)
+    for turn in range(640):
+        times = np.full(1000, START_MS + turn * 1000)
+        head.append(MetricBatch(refs, times, random.normal(size=1000)), turn)
+    before = head.status()
+    head.max_bytes = before.bytes * 3 // 4
+    head.evict(START_MS + 640_000)
+    assert head.status().samples == before.samples
+    head.flushed(640)
+    head.evict(START_MS + 640_000)
+    after = head.status()
+    assert after.bytes <= head.max_bytes
+    assert after.samples < before.samples
+    assert after.complete_from_ms == after.first_ms - 999
+    assert head.select([], 0, FAR_MS, budget()).complete_from_ms == after.complete_from_ms
+
+
+def test_series_without_samples_are_forgotten_and_their_references_refused() -> None:
+    head = new_head(max_window_ms=3_600_000)
+    refs = enter(head, 10)
+    waiting = head.registry.resolve([encode_labels({"__name__": "never_sampled"})])
+    scrape(head, refs, START_MS, 1.0, 1)
+    head.flushed(1)
+    assert head.evict(START_MS + 1_000_000) == 0
+    assert head.evict(START_MS + 4_000_000) == 10
+    assert head.registry.epoch == 1
+    assert head.registry.alive(waiting)
+    with pytest.raises(Conflict):
+        scrape(head, refs, START_MS + 4_000_000, 1.0, 2)
+    again = head.registry.resolve([encode_labels({"__name__": "m0", "i": "0"})])
+    scrape(head, again, START_MS + 4_000_000, 2.0, 3)
+
+
+def test_a_marker_is_dropped_only_where_a_sample_is_at_or_after_its_time() -> None:
+    head = new_head()
+    refs = enter(head, 3)
+    head.append(MetricBatch(refs, np.array([START_MS, START_MS + 5, START_MS + 10]), np.ones(3)))
+    batch = MetricBatch(refs, np.full(3, START_MS + 5), np.full(3, STALE))
+    assert head.admit(batch).refs.tolist() == [0]
+    assert head.status().dropped_markers == 2
+    plain = MetricBatch(refs, np.full(3, START_MS), np.array([1.0, np.nan, np.inf]))
+    assert head.admit(plain) is plain
+
+
+def test_refused_series_and_the_bits_of_absent_do_not_get_in() -> None:
+    head = new_head()
+    refs = enter(head, 1)
+    admitted = head.admit(MetricBatch(np.array([-1, refs[0]]), np.full(2, START_MS), np.array([1.0, ABSENT])))
+    assert admitted.refs.tolist() == [0]
+    assert bits(admitted.values).tolist() == [NAN_BITS]
+
+
+def test_a_target_that_changes_shape_keeps_one_row_per_scrape() -> None:
+    head = new_head()
+    refs = enter(head, 200)
+    held: list[np.ndarray] = []
+    for turn in range(60):
+        if turn % 3 == 0:
+            held.append(refs[turn : turn + 100].copy())
+        scrape(head, held[-1], START_MS + turn * 1000, float(turn))
+    assert len(cells_of(head.select([], 0, FAR_MS, budget()))) == 6000
+    assert head.status().side_rows == 0 or head.status().side_rows < 300
