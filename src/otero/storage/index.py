@@ -92,7 +92,7 @@ class MetricRows:
             if column is None:
                 column = np.zeros(len(self.refs), np.uint8)
                 self.columns = {**self.columns, name: column}
-            if code > np.iinfo(column.dtype).max:
+            if code >> (8 * column.itemsize):
                 column = column.astype(np.uint16 if code <= 0xFFFF else np.uint32)
                 self.columns[name] = column
             column[row] = code
