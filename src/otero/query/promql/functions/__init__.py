@@ -4,7 +4,20 @@ A function is one line in `signatures`, one kernel in a family's module and one 
 part of the engine (they need more than their arguments) are listed in `ENGINE_FUNCTIONS`.
 """
 
-from otero.query.promql.functions import over_time, rate, resets
+import numpy as np
+
+from otero.query.promql.functions import (
+    histogram,
+    labels,
+    math,
+    over_time,
+    quantiles,
+    rate,
+    resets,
+    sort,
+    time,
+    trend,
+)
 from otero.query.promql.functions.args import InstantKernel, RangeKernel
 
 RANGE_FUNCTIONS: dict[str, RangeKernel] = {
@@ -12,14 +25,19 @@ RANGE_FUNCTIONS: dict[str, RangeKernel] = {
     "changes": resets.changes,
     "count_over_time": over_time.count_over_time,
     "delta": rate.delta,
+    "deriv": trend.deriv,
+    "double_exponential_smoothing": trend.double_exponential_smoothing,
     "first_over_time": over_time.first_over_time,
     "idelta": rate.idelta,
     "increase": rate.increase,
     "irate": rate.irate,
     "last_over_time": over_time.last_over_time,
+    "mad_over_time": quantiles.mad_over_time,
     "max_over_time": over_time.max_over_time,
     "min_over_time": over_time.min_over_time,
+    "predict_linear": trend.predict_linear,
     "present_over_time": over_time.present_over_time,
+    "quantile_over_time": quantiles.quantile_over_time,
     "rate": rate.rate,
     "resets": resets.resets,
     "stddev_over_time": over_time.stddev_over_time,
@@ -35,7 +53,55 @@ RANGE_FUNCTIONS: dict[str, RangeKernel] = {
 KEEPS_NAME: frozenset[str] = frozenset({"first_over_time", "last_over_time"})
 """Functions over ranges whose result is still a sample of the metric."""
 
-INSTANT_FUNCTIONS: dict[str, InstantKernel] = {}
+INSTANT_FUNCTIONS: dict[str, InstantKernel] = {
+    "abs": math.each(np.abs),
+    "acos": math.each(np.arccos),
+    "acosh": math.each(np.arccosh),
+    "asin": math.each(np.arcsin),
+    "asinh": math.each(np.arcsinh),
+    "atan": math.each(np.arctan),
+    "atanh": math.each(np.arctanh),
+    "ceil": math.each(np.ceil),
+    "clamp": math.clamp,
+    "clamp_max": math.clamp_max,
+    "clamp_min": math.clamp_min,
+    "cos": math.each(np.cos),
+    "cosh": math.each(np.cosh),
+    "day_of_month": time.date_part(time.day_of_month),
+    "day_of_week": time.date_part(time.day_of_week),
+    "day_of_year": time.date_part(time.day_of_year),
+    "days_in_month": time.date_part(time.days_in_month),
+    "deg": math.each(math.deg),
+    "exp": math.each(np.exp),
+    "floor": math.each(np.floor),
+    "histogram_fraction": histogram.histogram_fraction,
+    "histogram_quantile": histogram.histogram_quantile,
+    "histogram_quantiles": histogram.histogram_quantiles,
+    "hour": time.date_part(time.hour),
+    "label_join": labels.label_join,
+    "label_replace": labels.label_replace,
+    "ln": math.each(np.log),
+    "log10": math.each(np.log10),
+    "log2": math.each(np.log2),
+    "max_of": math.max_of,
+    "min_of": math.min_of,
+    "minute": time.date_part(time.minute),
+    "month": time.date_part(time.month),
+    "pi": math.pi,
+    "rad": math.each(math.rad),
+    "round": math.round_to,
+    "sgn": math.each(math.sgn),
+    "sin": math.each(np.sin),
+    "sinh": math.each(np.sinh),
+    "sort": sort.sort,
+    "sort_by_label": sort.sort_by_label,
+    "sort_by_label_desc": sort.sort_by_label_desc,
+    "sort_desc": sort.sort_desc,
+    "sqrt": math.each(np.sqrt),
+    "tan": math.each(np.tan),
+    "tanh": math.each(np.tanh),
+    "year": time.date_part(time.year),
+}
 """Kernels over instant vectors and scalars; they see to labels themselves."""
 
 ENGINE_FUNCTIONS: frozenset[str] = frozenset(
