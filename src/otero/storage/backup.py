@@ -15,23 +15,20 @@ from otero.errors import BadInput, Bug, Conflict, NotFound
 from otero.storage.chdb import EmbeddedEngine
 from otero.storage.lock import DirectoryLock
 from otero.storage.metrics import MetricStore
-from otero.storage.migrate import steps
+from otero.storage.migrate import TABLES, steps
 
 _MANIFEST = "manifest.json"
 _ENGINE = "engine"
-_COUNT = (
-    "SELECT count() AS samples, sum(cityHash64(series, time, reinterpretAsUInt64(value), start)) AS checksum FROM samples FINAL"
-    " WHERE time < {until:Int64}"
-)
+_COUNT = "SELECT count() AS samples, sum(cityHash64(series, time, reinterpretAsUInt64(value), start)) AS checksum FROM samples FINAL"
 
 
 class Manifest(msgspec.Struct):
-    """What a backup holds. `checksum` is over the samples before `until_ms`, duplicates merged."""
+    """What a backup holds. `checksum` is over all samples, duplicates merged."""
 
     version: str
     schema: int
     made_ms: int
-    until_ms: int
+    tables: list[str]
     samples: int
     checksum: int
 
@@ -57,10 +54,9 @@ def backup(store: MetricStore, target: Path) -> Report:
         raise BadInput(f"cannot write the backup to {target}: {error.strerror}") from None
     store.flush()
     with store.flushing_paused():
-        until_ms = 1 << 62
-        samples, checksum = _count(store.engine, until_ms)
-        store.engine.backup(target / _ENGINE)
-    manifest = Manifest(__version__, max(steps()), store.now_ms(), until_ms, samples, checksum)
+        samples, checksum = _count(store.engine)
+        store.engine.backup(TABLES, target.resolve() / _ENGINE)
+    manifest = Manifest(__version__, max(steps()), store.now_ms(), list(TABLES), samples, checksum)
     (target / _MANIFEST).write_bytes(msgspec.json.format(msgspec.json.encode(manifest)))
     _check_copy(store.engine, target, manifest)
     return Report(sum(file.stat().st_size for file in target.rglob("*") if file.is_file()), samples)
@@ -77,8 +73,8 @@ def restore(source: Path, data: Path) -> Report:
     try:
         engine = EmbeddedEngine(data / _ENGINE)
         try:
-            engine.restore((source / _ENGINE).resolve())
-            samples, checksum = _count(engine, manifest.until_ms)
+            engine.restore(manifest.tables, (source / _ENGINE).resolve())
+            samples, checksum = _count(engine)
         finally:
             engine.close()
         if (samples, checksum) != (manifest.samples, manifest.checksum):
@@ -106,20 +102,18 @@ def read_manifest(source: Path) -> Manifest:
     return manifest
 
 
-def _count(engine: EmbeddedEngine, until_ms: int, database: str = "default") -> tuple[int, int]:
-    table = engine.table(
-        _COUNT.replace("FROM samples", f"FROM {database}.samples"), {"until": until_ms}, lane="rules"
-    )
+def _count(engine: EmbeddedEngine, database: str = "default") -> tuple[int, int]:
+    table = engine.table(_COUNT.replace("FROM samples", f"FROM {database}.samples"), lane="rules")
     return int(table["samples"][0].as_py()), int(table["checksum"][0].as_py())
 
 
 def _check_copy(engine: EmbeddedEngine, target: Path, manifest: Manifest) -> None:
     """Restore the samples beside the real ones, compare, and drop them again."""
-    engine.command("DROP DATABASE IF EXISTS backup_check")
+    engine.command("DROP DATABASE IF EXISTS backup_check SYNC")
     try:
-        engine.restore((target / _ENGINE).resolve(), into="backup_check")
-        found = _count(engine, manifest.until_ms, "backup_check")
+        engine.restore(["samples"], (target / _ENGINE).resolve(), into="backup_check")
+        found = _count(engine, "backup_check")
     finally:
-        engine.command("DROP DATABASE IF EXISTS backup_check")
+        engine.command("DROP DATABASE IF EXISTS backup_check SYNC")
     if found != (manifest.samples, manifest.checksum):
         raise Bug(f"the backup in {target} does not read back as it was written; do not rely on it")

@@ -137,13 +137,16 @@ class EmbeddedEngine:
             inserter.append(native_block(columns))
             inserter.finish()
 
-    def backup(self, target: Path) -> None:
-        """Write every table into a folder that does not exist yet; inserts wait, queries do not."""
-        self.command(f"BACKUP DATABASE default TO File({quoted(str(target))})")
+    def backup(self, tables: Sequence[str], target: Path) -> None:
+        """Write tables into a folder that does not exist yet."""
+        listed = ", ".join(f"TABLE default.{table}" for table in tables)
+        self.command(f"BACKUP {listed} TO File({quoted(str(target))})")
 
-    def restore(self, source: Path, into: str = "default") -> None:
-        """Read back what `backup` wrote, into a database without tables."""
-        self.command(f"RESTORE DATABASE default AS {into} FROM File({quoted(str(source))})")
+    def restore(self, tables: Sequence[str], source: Path, into: str = "default") -> None:
+        """Read back what `backup` wrote, into a database that does not have these tables."""
+        self.command(f"CREATE DATABASE IF NOT EXISTS {into}")
+        listed = ", ".join(f"TABLE default.{table} AS {into}.{table}" for table in tables)
+        self.command(f"RESTORE {listed} FROM File({quoted(str(source))})")
 
     def close(self) -> None:
         """Close every connection; queries under way end first."""

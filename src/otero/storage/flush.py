@@ -64,8 +64,10 @@ class Flusher:
         """What the engine may not have yet, in order, with the position after each batch."""
         reader = MetricReader(self._registry)
         for record in self._journal.read(self.position):
+            if record.end <= self.position and record.kind in (Kind.BATCH, Kind.EXTRAS):
+                continue
             batch = _decoded(reader, record)
-            if batch is not None and record.end > self.position:
+            if batch is not None:
                 yield record.end, batch
 
     def flush(self) -> Iterator[Flushed]:

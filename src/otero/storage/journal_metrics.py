@@ -133,8 +133,10 @@ class MetricReader:
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
         self._segment = -1
-        self._refs: NDArray[np.int64] = np.full(1024, -1, np.int64)
+        self._keys: dict[int, LabelBytes] = {}
+        self._refs: dict[int, int] = {}
         self._shapes: dict[int, NDArray[np.int64]] = {}
+        self._known_shapes: dict[int, NDArray[np.int64]] = {}
 
     def batch(self, record: Record) -> MetricBatch | None:
         """The batch of a record, None where the record only says what later ones mean.
@@ -143,8 +145,8 @@ class MetricReader:
         """
         if record.segment != self._segment:
             self._segment = record.segment
-            self._refs[:] = -1
-            self._shapes.clear()
+            for memory in (self._keys, self._refs, self._shapes, self._known_shapes):
+                memory.clear()
         try:
             match record.kind:
                 case Kind.SERIES:
@@ -152,7 +154,8 @@ class MetricReader:
                 case Kind.SHAPE:
                     (number,) = struct.unpack_from("<I", record.payload)
                     refs = np.cumsum(_unpack(record.payload, 4)[0].view(np.int64))
-                    self._shapes[number] = self._refs[refs]
+                    self._shapes[number] = refs
+                    self._known_shapes.pop(number, None)
                 case Kind.BATCH:
                     return self._decode_batch(record.payload)
                 case Kind.EXTRAS:
@@ -181,16 +184,20 @@ class MetricReader:
         keys = [
             LabelBytes(text[end - length : end]) for end, length in zip(ends, lengths.tolist(), strict=True)
         ]
-        top = int(old.max())
-        if top >= len(self._refs):
-            refs = np.full(max(top + 1, 2 * len(self._refs)), -1, np.int64)
-            refs[: len(self._refs)] = self._refs
-            self._refs = refs
-        self._refs[old] = self._registry.resolve(keys)
+        self._keys.update(zip(old.tolist(), keys, strict=True))
+
+    def _present(self, old: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The references of this process: only series that a batch has are made known to the registry."""
+        new = [ref for ref in dict.fromkeys(old.tolist()) if ref not in self._refs]
+        resolved = self._registry.resolve([self._keys[ref] for ref in new])
+        self._refs.update(zip(new, resolved.tolist(), strict=True))
+        return np.fromiter(map(self._refs.__getitem__, old.tolist()), np.int64, len(old))
 
     def _decode_batch(self, payload: bytes) -> MetricBatch:
         shape, flags = _HEAD.unpack_from(payload)
-        refs = self._shapes[shape]
+        refs = self._known_shapes.get(shape)
+        if refs is None:
+            refs = self._known_shapes[shape] = self._present(self._shapes[shape])
         at = _HEAD.size
         if flags & _ONE_TIME:
             times_ms = np.full(len(refs), np.frombuffer(payload, "<i8", 1, at)[0])
@@ -210,14 +217,15 @@ class MetricReader:
     def _decode_extras(self, payload: bytes) -> MetricBatch:
         exemplars, metadata = _EXTRAS.decode(payload)
         empty = np.zeros(0, np.int64)
+        refs = self._present(np.array([exemplar[0] for exemplar in exemplars], np.int64)).tolist()
         return MetricBatch(
             empty,
             empty,
             np.zeros(0),
             exemplars=tuple(
-                Exemplar(int(self._refs[ref]), LabelBytes(labels), value, time_ms)
-                for ref, labels, value, time_ms in exemplars
-                if self._refs[ref] >= 0
+                Exemplar(ref, LabelBytes(labels), value, time_ms)
+                for ref, (_, labels, value, time_ms) in zip(refs, exemplars, strict=True)
+                if ref >= 0
             ),
             metadata=tuple(Metadata(*fields) for fields in metadata),
         )

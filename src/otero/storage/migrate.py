@@ -9,6 +9,9 @@ from otero.clock import Clock
 from otero.errors import Conflict
 from otero.storage.engine import Column, SqlEngine
 
+TABLES = ("schema_versions", "samples", "series", "metadata", "exemplars")
+"""Every table of the newest schema: what a backup holds."""
+
 _SETTINGS = (
     "fsync_after_insert = 1, fsync_part_directory = 1, min_rows_to_fsync_after_merge = 1,"
     " min_compressed_bytes_to_fsync_after_merge = 1, old_parts_lifetime = 480, ttl_only_drop_parts = 1,"
@@ -17,7 +20,7 @@ _SETTINGS = (
 """Durable against power loss, whole parts dropped by age, replays stored once, a reserve of disk for merges."""
 
 _DAY_MS = 86_400_000
-_FOREVER_DAYS = 36_500
+_LAST_SECOND = 4_294_000_000
 _NUMBERED = re.compile(r"(\d{4})_\w+\.sql")
 
 
@@ -64,13 +67,27 @@ def statements(text: str) -> list[str]:
 
 
 def set_retention(engine: SqlEngine, retention_ms: int) -> None:
-    """Let samples, series and exemplars go after this time; 0 keeps them for ever. Parts go when all of it is older."""
-    days = -(-retention_ms // _DAY_MS) if retention_ms else _FOREVER_DAYS
-    seconds = retention_ms // 1000 if retention_ms else _FOREVER_DAYS * 86_400
-    for table in ("samples", "exemplars"):
-        engine.command(
-            f"ALTER TABLE {table} MODIFY TTL toDateTime(intDiv(greatest(time, 0), 1000)) + INTERVAL {seconds} SECOND"
-        )
-    engine.command(
-        f"ALTER TABLE series MODIFY TTL toDateTime(greatest(day, 0) * 86400) + INTERVAL {days + 1} DAY"
+    """Let samples, series and exemplars go after this time; 0 keeps them for ever. Parts go when all of it is older.
+
+    A DateTime ends in 2106, so times are clamped to where adding the retention does not wrap around.
+    """
+    for table, column in (
+        ("samples", "intDiv(time, 1000)"),
+        ("exemplars", "intDiv(time, 1000)"),
+        ("series", "day * 86400"),
+    ):
+        seconds = retention_ms // 1000 + (_DAY_MS // 1000 if table == "series" else 0)
+        if retention_ms and seconds < _LAST_SECOND:
+            until = f"toDateTime(least(greatest({column}, 0), {_LAST_SECOND - seconds})) + INTERVAL {seconds} SECOND"
+            engine.command(f"ALTER TABLE {table} MODIFY TTL {until}")
+        elif _has_ttl(engine, table):
+            engine.command(f"ALTER TABLE {table} REMOVE TTL")
+
+
+def _has_ttl(engine: SqlEngine, table: str) -> bool:
+    found = engine.table(
+        "SELECT position(create_table_query, ' TTL ') > 0 AS yes FROM system.tables"
+        " WHERE database = 'default' AND name = {table:String}",
+        {"table": table},
     )
+    return bool(found["yes"][0].as_py())

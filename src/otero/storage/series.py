@@ -58,14 +58,14 @@ class StoredSeries:
     def _found(
         self, condition: str, parameters: Mapping[str, Parameter], budget: Budget | None
     ) -> FoundSeries:
-        sql = f"SELECT id, any(key) AS key, any(metric) AS metric FROM series WHERE {condition} GROUP BY id ORDER BY id"
+        sql = f"SELECT id, any(key) AS label_bytes, any(metric) AS name FROM series WHERE {condition} GROUP BY id ORDER BY id"
         if budget is None:
             batches = self._engine.table(sql, parameters).to_batches()
         else:
             batches = list(self._engine.stream(sql, parameters, budget=budget))
         ids = [batch["id"].to_numpy() for batch in batches]
-        keys = [LabelBytes(key) for batch in batches for key in batch["key"].to_pylist()]
-        metrics = {name for batch in batches for name in batch["metric"].to_pylist()}
+        keys = [LabelBytes(key) for batch in batches for key in batch["label_bytes"].to_pylist()]
+        metrics = {name for batch in batches for name in batch["name"].to_pylist()}
         return FoundSeries(
             np.concatenate(ids) if ids else np.zeros(0, np.uint64),
             keys,
@@ -102,8 +102,8 @@ class StoredSeries:
         """Exemplars of matching series in a time range; their `ref` is -1."""
         condition, parameters = series_condition(matchers)
         table = self._engine.table(
-            "SELECT s.key AS key, e.time AS time, e.value AS value, e.labels AS labels FROM exemplars AS e"
-            f" INNER JOIN (SELECT id, any(key) AS key FROM series WHERE {condition} GROUP BY id) AS s ON s.id = e.series"
+            "SELECT s.label_bytes AS key, e.time AS time, e.value AS value, e.labels AS labels FROM exemplars AS e"
+            f" INNER JOIN (SELECT id, any(key) AS label_bytes FROM series WHERE {condition} GROUP BY id) AS s ON s.id = e.series"
             " WHERE e.time >= {from:Int64} AND e.time <= {until:Int64} ORDER BY e.time LIMIT 100000",
             {**parameters, "from": start_ms, "until": end_ms},
         )

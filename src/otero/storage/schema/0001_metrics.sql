@@ -9,7 +9,6 @@ CREATE TABLE samples (
 ) ENGINE = ReplacingMergeTree
 PARTITION BY intDiv(time, 86400000)
 ORDER BY (metric, series, time)
-TTL toDateTime(intDiv(greatest(time, 0), 1000)) + INTERVAL 3650 DAY
 SETTINGS {settings}, index_granularity = 8192;
 
 -- One row for each series and day on which it had samples. `key` is the label bytes; `labels` serves conditions.
@@ -25,7 +24,6 @@ CREATE TABLE series (
 ) ENGINE = ReplacingMergeTree
 PARTITION BY intDiv(day, 32)
 ORDER BY (metric, id, day)
-TTL toDateTime(greatest(day, 0) * 86400) + INTERVAL 3650 DAY
 SETTINGS {settings}, index_granularity = 1024;
 
 -- What expositions say of metric families.
@@ -48,5 +46,4 @@ CREATE TABLE exemplars (
 ) ENGINE = ReplacingMergeTree
 PARTITION BY intDiv(time, 86400000)
 ORDER BY (metric, series, time)
-TTL toDateTime(intDiv(greatest(time, 0), 1000)) + INTERVAL 3650 DAY
 SETTINGS {settings};
