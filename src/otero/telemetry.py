@@ -28,9 +28,7 @@ REJECTED: Final = Counter(
 INGESTED: Final = Counter(
     "otero_ingested_samples", "Samples that were accepted, by door.", ["door"], registry=REGISTRY
 )
-SCRAPES: Final = Counter(
-    "otero_scrapes", "Scrapes by outcome: ok or failed.", ["outcome"], registry=REGISTRY
-)
+SCRAPES: Final = Counter("otero_scrapes", "Scrapes by outcome: ok or failed.", ["outcome"], registry=REGISTRY)
 HTTP_SECONDS: Final = Histogram(
     "otero_http_request_duration_seconds",
     "Time to answer HTTP requests, by route and status code.",
