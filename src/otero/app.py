@@ -58,11 +58,7 @@ class Otero:
             raise
         self.intake = Intake(self.store)
         self.scrapes = ScrapeManager(self.intake, clock, hosts=Hosts(config.hosts))
-        self.host = (
-            HostCollector(self.intake, self.store, clock, config.host.interval)
-            if config.collects_host
-            else None
-        )
+        self.host = HostCollector(self.intake, clock, config.host.interval) if config.collects_host else None
         self.engine = Engine(
             self.store,
             lookback_ms=config.query.lookback_delta,

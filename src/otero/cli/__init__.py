@@ -13,6 +13,7 @@ from otero.errors import OteroError
 
 _URL_HELP = "The server to ask (default: $OTERO_URL, then http://127.0.0.1:9090)."
 Url = Annotated[str | None, Parameter(name="--url", help=_URL_HELP)]
+Moment = Annotated[str | None, Parameter(allow_leading_hyphen=True)]
 Token = Annotated[str | None, Parameter(name="--token", help="Bearer token (default: $OTERO_TOKEN).")]
 
 app = App(
@@ -131,9 +132,9 @@ def check(*files: Path) -> int:
 def query(
     expr: str,
     *,
-    time: str | None = None,
-    start: str | None = None,
-    end: str | None = None,
+    time: Moment = None,
+    start: Moment = None,
+    end: Moment = None,
     step: str | None = None,
     output: Annotated[str, Parameter(name="--format", help="table, json or csv.")] = "table",
     url: Url = None,
