@@ -56,7 +56,7 @@ def extended(
     if smoothed:
         last = np.minimum(np.maximum(count_until(times, end_ms[:, 0] - 1), wide.lo), last)
     first_ms, last_ms = wide.times(first), wide.times(last)
-    present = (wide.hi > wide.lo) & (last_ms > start_ms)
+    present = (wide.hi > wide.lo) & (last_ms > start_ms) & (first_ms <= end_ms)
     begin = np.where(first_ms <= start_ms, first + 1, first)
     stop = np.where(last_ms >= end_ms, last, last + 1)
     out = np.empty(found.shape)

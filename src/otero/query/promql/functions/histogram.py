@@ -322,15 +322,21 @@ def _fraction(lower: Floats, upper: Floats, bounds: Floats, counts: Floats) -> F
 
 
 def _rank(value: Floats, bounds: Floats, counts: Floats) -> Floats:
-    """How many observations lie below a value [cells]."""
+    """How many observations lie below a value [cells].
+
+    A first bucket above zero begins at zero. One that has no lower end counts as a whole wherever the value lies in it,
+    the last one not at all, as nothing can be interpolated there.
+    """
     total = counts[-1]
-    bucket = np.searchsorted(bounds, value, "right")  # the bucket whose lower bound <= value < upper bound
-    bucket = np.minimum(bucket, len(bounds) - 1)
+    bucket = np.minimum(np.searchsorted(bounds, value, "right"), len(bounds) - 1)
     cell = np.arange(counts.shape[1])
-    before = np.where(bucket > 0, counts[np.maximum(bucket - 1, 0), cell], 0.0)
-    start = np.where(bucket > 0, bounds[np.maximum(bucket - 1, 0)], 0.0 if bounds[0] > 0 else -np.inf)
-    rank = before + (counts[bucket, cell] - before) * (value - start) / (bounds[bucket] - start)
-    edge = np.where(bucket > 0, bounds[np.maximum(bucket - 1, 0)], -np.inf)
-    rank = np.where(edge >= value, before, rank)
+    below = np.maximum(bucket - 1, 0)
+    before = np.where(bucket > 0, counts[below, cell], 0.0)
+    start = np.where(bucket > 0, bounds[below], 0.0)
+    within = counts[bucket, cell] - before
+    rank = before + within * (value - start) / (bounds[bucket] - start)
+    rank = np.where((value <= start) | (bucket == len(bounds) - 1), before, rank)
+    if bounds[0] <= 0:
+        rank = np.where((bucket == 0) & (value > -np.inf), counts[0], rank)
     rank = np.where(value >= bounds[-1], total, rank)
     return np.where(rank > total, total, rank)

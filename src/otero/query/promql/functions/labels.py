@@ -54,7 +54,11 @@ def label_join(args: Sequence[InstantArg], context: Context) -> StepMatrix:
 
 
 def _check_name(role: str, name: str, function: str) -> None:
-    if not name:
+    try:
+        usable = bool(name.encode())
+    except UnicodeEncodeError:  # the parser keeps bytes that are no UTF-8 as surrogates
+        usable = False
+    if not usable:
         raise ExecutionError(f"invalid {role} label name in {function}(): {name}")
 
 

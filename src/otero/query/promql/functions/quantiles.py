@@ -27,7 +27,7 @@ def quantile_over_time(window: Window, args: Args, context: Context) -> RangeRes
 
 
 def mad_over_time(window: Window, args: Args, context: Context) -> RangeResult:
-    """The median of the distances from the median."""
+    """The median of the distances from the median; NaN when a sample is NaN."""
     if window.block.values.size == 0 or window.lo.size == 0:
         return nothing(window)
     out = np.empty(window.shape)
@@ -39,7 +39,8 @@ def mad_over_time(window: Window, args: Args, context: Context) -> RangeResult:
             median = _quantile(half, cells, sizes)
             distances = np.abs(cells - median[:, :, None])
             distances.sort(axis=2)
-            out[tile] = _quantile(half, distances, sizes)
+            unknown = np.count_nonzero(~np.isnan(cells), axis=2) < sizes
+            out[tile] = np.where(unknown, np.nan, _quantile(half, distances, sizes))
     return out, window.at_least(1)
 
 

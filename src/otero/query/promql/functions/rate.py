@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from otero.model.labels import METRIC_NAME
 from otero.query.promql.functions import resets
 from otero.query.promql.functions.args import Args, RangeResult, nothing
 from otero.query.promql.functions.context import Context
@@ -80,6 +81,13 @@ def _extrapolated(window: Window, context: Context, *, counter: bool, per_second
     with np.errstate(all="ignore"):
         starts = window.block.start_ms
         if counter and starts is not None:
+            names = window.block.labels.column(METRIC_NAME)
+            for code in np.unique(names.codes[resets.overlapping(window)]).tolist():
+                context.warn(
+                    "sample has start time that overlaps with previous sample timestamp"
+                    f' for metric "{names.values[code]}"',
+                    0,
+                )
             return _with_starts(window, starts, per_second=per_second)
         return _plain(window, counter=counter, per_second=per_second), window.at_least(2)
 

@@ -77,6 +77,19 @@ def find(window: Window) -> Events:
     return _events(window, first, happened)
 
 
+def overlapping(window: Window) -> NDArray[np.intp]:
+    """Series of which a window holds a sample that began before the one before it, yet not when that one began."""
+    starts = window.block.start_ms
+    first, last = int(window.lo.min()), int(window.hi.max())
+    if starts is None or last - first < 2:
+        return np.zeros(0, np.intp)
+    before = window.block.times_ms[first : last - 1].take(window.block.group, axis=1)
+    begun, begun_before = starts[first + 1 : last], starts[first : last - 1]
+    events = _events(window, first, (begun != 0) & (begun < before) & (begun != begun_before))
+    owners = np.flatnonzero(events.happened.any(axis=0)) if events.many else events.series
+    return np.unique(owners)
+
+
 def find_changes(window: Window) -> Events:
     """Where a value differs from the one before; NaN equals NaN."""
     first, last = int(window.lo.min()), int(window.hi.max())
@@ -128,7 +141,7 @@ def _restarts(
     A start at the previous sample itself is one of deltas, unless the previous start is unknown or not before its own
     sample: then the counter began at an unknown time.
     """
-    usable = (start != 0) & (start <= now)
+    usable = (start != 0) & (start < now)
     deltas = (start == before) & (before_start != 0) & (before_start < before)
     return usable & ((start > before) | deltas)
 
