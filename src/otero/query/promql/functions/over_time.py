@@ -115,7 +115,7 @@ class Compensated:
 
     def add(self, values: NDArray[np.float64], where: NDArray[np.bool_] | None) -> None:
         """Add one value to each. The error of a rounded addition is found without branches (Knuth); it is the same
-        number that Neumaier's comparison finds. Once a sum is infinite, its error no longer counts."""
+        number that Neumaier's comparison finds."""
         total = self.sum + values
         part = total - self.sum
         lost = (self.sum - (total - part)) + (values - part)
@@ -127,7 +127,12 @@ class Compensated:
             np.add(self.error, lost, out=self.error, where=where)
 
     def total(self) -> NDArray[np.float64]:
-        return np.where(np.isfinite(self.sum), self.sum + self.error, self.sum)
+        """The sums; an infinite sum has no error."""
+        out = self.sum + self.error
+        odd = ~np.isfinite(out)
+        if odd.any():
+            np.copyto(out, self.sum, where=odd)
+        return out
 
 
 def is_exact(window: Window) -> bool:
@@ -285,8 +290,8 @@ def _variance(window: Window) -> NDArray[np.float64]:
     for tile in window.tiles():
         mean, squares = Compensated(out[tile].shape), Compensated(out[tile].shape)
         for count, (_, values, where) in enumerate(samples(window, tile), 1):
-            distance = values - (mean.sum + mean.error)
+            distance = values - mean.total()
             mean.add(distance / count, where)
-            squares.add(distance * (values - (mean.sum + mean.error)), where)
-        out[tile] = (squares.sum + squares.error) / window.spread(window.sizes[tile])
+            squares.add(distance * (values - mean.total()), where)
+        out[tile] = squares.total() / window.spread(window.sizes[tile])
     return out
