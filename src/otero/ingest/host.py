@@ -262,6 +262,8 @@ class HostCollector:
                 await asyncio.to_thread(self.collect)
             except OteroError as error:
                 _log.warning("this host's metrics were not stored", extra={"reason": str(error)})
+            except Exception:  # a reading that psutil cannot take today may work at the next turn
+                _log.exception("this host could not be read")
             await asyncio.sleep(self._interval_s - self._clock.now_ms() / 1000 % self._interval_s)
 
     def collect(self) -> int:
@@ -275,7 +277,8 @@ class HostCollector:
                 values.append(value)
         now_ms = self._clock.now_ms()
         if keys != self._keys or self._epoch != self._intake.epoch:
-            gone = [key for key in self._keys if key not in set(keys)]
+            present = set(keys)
+            gone = [key for key in self._keys if key not in present]
             if gone:
                 ended = self._intake.resolve(gone, _DOOR)
                 self._write(ended[ended >= 0], [STALE] * int(np.count_nonzero(ended >= 0)), now_ms)

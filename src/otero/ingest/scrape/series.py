@@ -86,6 +86,7 @@ class TargetSeries:
         self._shape: Shape | None = None
         self._previous = _NONE
         self._owed = _NONE
+        self._told: tuple[Metadata, ...] = ()  # the metadata that storage has
         self.metadata: tuple[Metadata, ...] = ()
         self.tracked = _NONE
         """int64, ascending: series that get a staleness marker when they are gone."""
@@ -99,8 +100,10 @@ class TargetSeries:
         self.tracked = self._previous = tracked
 
     def owe(self, pending: "PendingBatch") -> None:
-        """The batch could not be stored: its markers go into the next one."""
+        """The batch could not be stored: its markers and metadata go into the next one."""
         self._owed = np.union1d(self._owed, pending.gone)
+        if pending.metadata:
+            self._told = ()
 
     def accept(self, exposition: Exposition, time_ms: int) -> tuple[Counts, "PendingBatch"]:
         """The batch of a successful scrape, which waits for its report.
@@ -260,8 +263,8 @@ class TargetSeries:
                 start_ms = np.concatenate((np.zeros(len(gone), np.int64), start_ms))
             count += len(gone)
         metadata = exposition.metadata
-        changed = metadata is not self.metadata and metadata != self.metadata
-        self.metadata = metadata
+        changed = metadata is not self._told and metadata != self._told
+        self.metadata = self._told = metadata
         return PendingBatch(
             refs,
             values,
