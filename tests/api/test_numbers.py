@@ -36,6 +36,12 @@ def test_a_value_is_printed_as_go_prints_it(value: float, text: str) -> None:
     assert value_text(value) == text
 
 
+def test_a_scalar_has_no_exponent() -> None:
+    assert value_text(1e30, positional=True) == "1" + "0" * 30
+    assert value_text(2.5e-9, positional=True) == "0.0000000025"
+    assert value_text(math.inf, positional=True) == "+Inf"
+
+
 @given(st.lists(st.floats()))
 def test_many_values_print_as_one_does(values: list[float]) -> None:
     assert value_texts(np.array(values, np.float64)) == [value_text(value).encode() for value in values]

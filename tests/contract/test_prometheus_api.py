@@ -200,7 +200,6 @@ FAULTS = [
     ("/api/v1/labels", {"match[]": "{"}),
     ("/api/v1/labels", {"start": "x"}),
     ("/api/v1/label/a/values", {"match[]": "1"}),
-    ("/api/v1/targets/metadata", {"metric": "nothing_at_all"}),
     ("/api/v1/targets/metadata", {"match_target": "{"}),
     ("/api/v1/metadata", {"limit": "x"}),
 ]
@@ -222,7 +221,7 @@ LISTS = [
     ("/api/v1/labels", {"match[]": "shop_orders_total"}),
     ("/api/v1/label/product/values", {}),
     ("/api/v1/label/__name__/values", {}),
-    ("/api/v1/label/le/values", {"match[]": '{job="shop"}'}),
+    ("/api/v1/label/region/values", {"match[]": '{job="shop"}'}),
     ("/api/v1/label/nothing/values", {}),
     ("/api/v1/metadata", {"metric": "shop_stock"}),
     ("/api/v1/metadata", {}),

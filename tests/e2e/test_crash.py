@@ -31,7 +31,7 @@ class Counting:
         return b"".join(b'scrapes_total{series="%d"} %d\n' % (i, number) for i in range(SERIES))
 
 
-def test_ten_kills_lose_nothing_and_double_nothing(tmp_path: Path) -> None:
+def test_ten_kills_lose_nothing_and_double_nothing(tmp_path: Path, request: pytest.FixtureRequest) -> None:
     counting = Counting()
     exporter = Exporter(counting.body)
     config = tmp_path / "prometheus.yml"
@@ -44,6 +44,7 @@ def test_ten_kills_lose_nothing_and_double_nothing(tmp_path: Path) -> None:
     otero = tmp_path / "otero.yml"
     otero.write_text("storage: {flush_interval: 2s}\n")  # so that kills come after flushes to the engine too
     server = ServerProcess(["--config", otero, "--prometheus", config], data=tmp_path / "data")
+    request.addfinalizer(server.kill)
     begin_s = time.time()
     killed: list[tuple[float, float]] = []
     for kill in range(KILLS):
@@ -67,10 +68,10 @@ def test_ten_kills_lose_nothing_and_double_nothing(tmp_path: Path) -> None:
         if not any(kill_s - 1 <= at <= kill_s for kill_s, _ in killed) and at < time.time() - 1
     }
     for row in rows:
+        times = [at for at, _ in row["values"]]
+        assert len(times) == len(set(times)), "a sample is doubled"
         values = [int(value) for _, value in row["values"]]
-        assert len(values) == len(set(values)), "a sample is doubled"
+        assert len(values) == len(set(values)), f"a scrape is stored under two times: {row['values']}"
         assert values == sorted(values)
         assert must_be_there <= set(values), "a sample is missing"
-    times = [at for at, _ in rows[0]["values"]]
-    assert len(times) == len(set(times))
     assert server.stop() == 0

@@ -53,9 +53,13 @@ def seed(tmp_path: Path, shared: Path, shop: int, node_exporter: int) -> Iterato
 
 
 def exposed() -> dict[str, float]:
-    """What the exporter of job docker exposes, by series as PromQL writes it."""
+    """What the exporter of job docker exposes, by series; `le` in the form to which Prometheus 3 brings it (10.0)."""
     return {
-        sample.name + json.dumps(sample.labels, sort_keys=True): sample.value
+        sample.name
+        + json.dumps(
+            {k: f"{float(v)}" if k == "le" and v != "+Inf" else v for k, v in sample.labels.items()},
+            sort_keys=True,
+        ): sample.value
         for family in text_string_to_metric_families(CADVISOR.decode())
         for sample in family.samples
     }

@@ -198,6 +198,38 @@ def test_batches_survive_a_change_of_process(
     second.close()
 
 
+def test_processes_that_share_a_segment_may_number_series_differently(tmp_path: Path) -> None:
+    keys = [encode_labels({"__name__": "m", "n": str(n)}) for n in range(4)]
+    for process, order in enumerate(([0, 1, 2, 3], [3, 1, 0, 2], [2, 0, 3, 1])):
+        journal = open_journal(tmp_path)
+        registry = SeriesRegistry(ManualClock())
+        registry.resolve([keys[n] for n in order])
+        refs = registry.resolve(keys)
+        writer = MetricWriter(journal, registry)
+        for tick in range(2):
+            times = np.full(4, 10 * process + tick)
+            writer.append(MetricBatch(refs, times, np.arange(4.0) + 100 * process))
+        journal.close()
+    registry = SeriesRegistry(ManualClock())
+    reader = MetricReader(registry)
+    journal = open_journal(tmp_path)
+    found = {
+        (registry.labels(ref), time_ms): value
+        for record in journal.read()
+        if (batch := reader.batch(record)) is not None
+        for ref, time_ms, value in zip(
+            batch.refs.tolist(), batch.times_ms.tolist(), batch.values.tolist(), strict=True
+        )
+    }
+    assert found == {
+        (keys[n], 10 * process + tick): n + 100.0 * process
+        for process in range(3)
+        for tick in range(2)
+        for n in range(4)
+    }
+    journal.close()
+
+
 def test_exemplars_and_metadata_survive(tmp_path: Path) -> None:
     journal = open_journal(tmp_path)
     registry = SeriesRegistry(ManualClock())

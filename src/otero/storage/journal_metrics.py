@@ -184,7 +184,11 @@ class MetricReader:
         keys = [
             LabelBytes(text[end - length : end]) for end, length in zip(ends, lengths.tolist(), strict=True)
         ]
-        self._keys.update(zip(old.tolist(), keys, strict=True))
+        for ref, key in zip(old.tolist(), keys, strict=True):
+            self._keys[ref] = key
+            self._refs.pop(
+                ref, None
+            )  # a later process went on in the same segment, with references of its own
 
     def _present(self, old: NDArray[np.int64]) -> NDArray[np.int64]:
         """The references of this process: only series that a batch has are made known to the registry."""

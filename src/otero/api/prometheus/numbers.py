@@ -12,8 +12,8 @@ import orjson
 from numpy.typing import NDArray
 
 
-def value_text(value: float) -> str:
-    """One sample value as text."""
+def value_text(value: float, *, positional: bool = False) -> str:
+    """One sample value as text; `positional` never uses an exponent, as Prometheus writes a scalar."""
     if math.isnan(value):
         return "NaN"
     if math.isinf(value):
@@ -23,7 +23,7 @@ def value_text(value: float) -> str:
     text = repr(float(value))
     if "e" not in text:
         return text.removesuffix(".0")
-    if 1e-6 <= abs(value) < 1e21:
+    if positional or 1e-6 <= abs(value) < 1e21:
         return format(Decimal(text), "f")
     return text
 

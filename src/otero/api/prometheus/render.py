@@ -58,7 +58,7 @@ def result(
             kind, truncated = b"matrix", bool(limit and value.labels.size > limit)
             body = _raw_matrix(value, limit, budget)
         case Scalar():
-            text = value_texts(np.ascontiguousarray(value.values[:1]))[0]
+            text = value_text(float(value.values[0]), positional=True).encode()
             kind, body = b"scalar", b'[%b,"%b"]' % (time_text(value.steps.start_ms).encode(), text)
         case String():
             kind, body = b"string", b"[%b,%b]" % (time_text(value.time_ms).encode(), orjson.dumps(value.text))
