@@ -1,7 +1,7 @@
 """`/federate`: the newest samples of chosen series as a text exposition, for other Prometheus servers to scrape.
 
 Lines are ordered by metric name, then by labels. Samples are sent with their own times; staleness markers and series
-without a sample within the lookback are left out. External labels are added where a series does not have them.
+without a sample within the lookback are left out. External labels that a series does not have come last.
 """
 
 import numpy as np
@@ -58,10 +58,10 @@ class FederateRoutes:
                 table = block.labels.take(rows).rows()
                 for labels, text, time_ms in zip(table, texts, times_ms[rows].tolist(), strict=True):
                     name = labels.pop(METRIC_NAME, "")
-                    labels = {**external, **labels}
                     if not name:
                         continue
-                    series = series_text(name, labels)
+                    added = {label: value for label, value in external.items() if label not in labels}
+                    series = series_text(name, {**labels, **added})
                     lines[name, series] = b"%b %b %d\n" % (series.encode(), text, int(time_ms))
         parts: list[bytes] = []
         previous = None
@@ -75,13 +75,13 @@ class FederateRoutes:
 
 
 def series_text(name: str, labels: dict[str, str]) -> str:
-    """A series as an exposition writes it; names outside the classic alphabet are quoted, inside the braces."""
+    """A series as an exposition writes it, labels in the order given; unusual names are quoted, inside the braces."""
     classic = valid_legacy_label_name(name.replace(":", "_"))
     inside = [] if classic else [_quoted(name)]
-    for label in sorted(labels):
-        if labels[label]:
+    for label, value in labels.items():
+        if value:
             shown = label if valid_legacy_label_name(label) else _quoted(label)
-            inside.append(f"{shown}={_quoted(labels[label])}")
+            inside.append(f"{shown}={_quoted(value)}")
     braces = "{" + ",".join(inside) + "}" if inside else ""
     return f"{name if classic else ''}{braces}"
 
