@@ -57,7 +57,7 @@ class Fetcher:
         self._client = client
         self._url = URL(target.url, encoded=True)
         self._timeout_s = target.timeout_ms / 1000
-        self.max_bytes = min(config.body_size_limit or max_body, max_body)
+        self.max_bytes = min(int(config.body_size_limit) or max_body, max_body)
         self._headers = {
             "Accept": accept_header(
                 [Protocol(name) for name in config.protocols],
