@@ -27,6 +27,7 @@ class Window:
     block  the samples, without cells that are none: its columns may differ from those of the block that was asked about.
     lo, hi intp [steps, G]: the samples of timestamp column g at step k are rows lo[k, g] to hi[k, g] - 1.
     source the block that was asked about, for functions that look beyond the range.
+    own    intp: series that have columns of their own because of gaps; None when no series does.
     """
 
     block: SampleBlock
@@ -35,6 +36,7 @@ class Window:
     lo: NDArray[np.intp]
     hi: NDArray[np.intp]
     source: SampleBlock
+    own: NDArray[np.intp] | None = None
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -63,6 +65,30 @@ class Window:
         height = max(1, TILE // max(series, 1))
         for start in range(0, steps, height):
             yield slice(start, min(start + height, steps))
+
+    def parts(self) -> list[tuple[NDArray[np.intp], "Window"]]:
+        """Series without and with gaps apart, when there are both: windows of a part lie close together, and kernels
+        are much faster where they do. Parts know nothing beyond the range."""
+        if self.own is None or len(self.own) == self.block.series_count:
+            return []
+        rest = np.ones(self.block.series_count, np.bool_)
+        rest[self.own] = False
+        return [(series, self._take(series)) for series in (np.flatnonzero(rest), self.own)]
+
+    def _take(self, series: NDArray[np.intp]) -> "Window":
+        block = self.block
+        columns, group = np.unique(block.group[series], return_inverse=True)
+        starts = block.start_ms
+        part = SampleBlock(
+            block.labels.take(series),
+            block.times_ms.take(columns, axis=1),
+            group.astype(np.intp, copy=False),
+            block.values.take(series, axis=1),
+            True,
+            None if starts is None else starts.take(series, axis=1),
+        )
+        lo, hi = self.lo.take(columns, axis=1), self.hi.take(columns, axis=1)
+        return Window(part, self.ends_ms, self.range_ms, lo, hi, part)
 
     def rows(self, rows: NDArray[np.intp]) -> NDArray[np.float64]:
         """Values at one row per step and timestamp column [k, G], as [k, S]; rows outside the block are moved into it."""
@@ -94,8 +120,13 @@ def pick(values: NDArray[np.float64], rows: NDArray[np.intp], group: NDArray[np.
     if rows.shape[1] == 1:
         return values.take(rows[:, 0], axis=0, mode="clip")
     low = rows.min(axis=1)
-    if rows.shape[0] == 1 and bool((rows == low[0]).all()):
-        return values.take(low, axis=0, mode="clip")
+    spread = int((rows.max(axis=1) - low).max(initial=0))
+    if spread <= 1:
+        out = values.take(low, axis=0, mode="clip")
+        if spread:
+            following = (rows > low[:, None]).take(group, axis=1)
+            np.copyto(out, values.take(low + 1, axis=0, mode="clip"), where=following)
+        return out
     index = np.clip(rows, 0, height - 1).take(group, axis=1)
     index *= series
     index += np.arange(series)
@@ -104,8 +135,7 @@ def pick(values: NDArray[np.float64], rows: NDArray[np.intp], group: NDArray[np.
 
 def window(block: SampleBlock, ends_ms: NDArray[np.int64], range_ms: int) -> Window:
     """The windows that end at each of `ends_ms` (ascending). Staleness markers are no samples."""
-    lo = count_until(block.times_ms, ends_ms - range_ms)
-    hi = count_until(block.times_ms, ends_ms)
+    lo, hi = _bounds(block.times_ms, ends_ms, range_ms)
     return _dense(Window(block, ends_ms, range_ms, lo, hi, block), markers_count=False)
 
 
@@ -144,15 +174,22 @@ def count_until(times_ms: NDArray[np.int64], at_ms: NDArray[np.int64]) -> NDArra
         return np.searchsorted(times_ms[:, 0], at_ms, "right")[:, None]
     if len(at_ms) <= 2 and columns > 8:
         return np.stack([np.count_nonzero(times_ms <= at, axis=0) for at in at_ms]).astype(np.intp)
-    out = np.empty((len(at_ms), columns), np.intp)
+    out = np.empty((columns, len(at_ms)), np.intp)
     for column, times in enumerate(np.ascontiguousarray(times_ms.T)):
-        out[:, column] = times.searchsorted(at_ms, "right")
-    return out
+        out[column] = times.searchsorted(at_ms, "right")
+    return np.ascontiguousarray(out.T)
+
+
+def _bounds(
+    times_ms: NDArray[np.int64], ends_ms: NDArray[np.int64], range_ms: int
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """The rows of every window, looked up together."""
+    both = count_until(times_ms, np.concatenate([ends_ms - range_ms, ends_ms]))
+    return both[: len(ends_ms)], both[len(ends_ms) :]
 
 
 def _newest(block: SampleBlock, ends_ms: NDArray[np.int64], lookback_ms: int) -> Window:
-    lo = count_until(block.times_ms, ends_ms - lookback_ms)
-    hi = count_until(block.times_ms, ends_ms)
+    lo, hi = _bounds(block.times_ms, ends_ms, lookback_ms)
     return _dense(Window(block, ends_ms, lookback_ms, lo, hi, block), markers_count=True)
 
 
@@ -214,4 +251,5 @@ def _without(
         np.concatenate([found.lo - first, count_until(times, found.ends_ms - found.range_ms)], axis=1),
         np.concatenate([found.hi - first, count_until(times, found.ends_ms)], axis=1),
         found.source,
+        series,
     )

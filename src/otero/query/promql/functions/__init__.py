@@ -18,9 +18,9 @@ from otero.query.promql.functions import (
     time,
     trend,
 )
-from otero.query.promql.functions.args import InstantKernel, RangeKernel
+from otero.query.promql.functions.args import InstantKernel, RangeKernel, in_parts
 
-RANGE_FUNCTIONS: dict[str, RangeKernel] = {
+_KERNELS: dict[str, RangeKernel] = {
     "avg_over_time": over_time.avg_over_time,
     "changes": resets.changes,
     "count_over_time": over_time.count_over_time,
@@ -47,6 +47,16 @@ RANGE_FUNCTIONS: dict[str, RangeKernel] = {
     "ts_of_last_over_time": over_time.ts_of_last_over_time,
     "ts_of_max_over_time": over_time.ts_of_max_over_time,
     "ts_of_min_over_time": over_time.ts_of_min_over_time,
+}
+
+_LOOKS_AT_ENDS = frozenset(
+    {"changes", "count_over_time", "delta", "first_over_time", "idelta", "increase", "irate", "last_over_time",
+     "present_over_time", "rate", "resets", "ts_of_first_over_time", "ts_of_last_over_time"}
+)  # fmt: skip
+"""Kernels that do not walk through all samples of a window: taking series with gaps apart costs them more than it saves."""
+
+RANGE_FUNCTIONS: dict[str, RangeKernel] = {
+    name: kernel if name in _LOOKS_AT_ENDS else in_parts(kernel) for name, kernel in _KERNELS.items()
 }
 """Kernels over ranges of samples; the engine drops the metric name unless the function is in `KEEPS_NAME`."""
 

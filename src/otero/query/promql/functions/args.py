@@ -1,11 +1,12 @@
 """The shapes of kernels: what they take and what they answer."""
 
 from collections.abc import Callable, Sequence
-from typing import cast
+from typing import Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from otero.query.promql import ast
 from otero.query.promql.functions.context import Context
 from otero.query.promql.windows import Window
 from otero.query.series import StepMatrix
@@ -20,6 +21,19 @@ RangeKernel = Callable[[Window, Args, Context], RangeResult]
 
 InstantArg = StepMatrix | NDArray[np.float64] | str
 InstantKernel = Callable[[Sequence[InstantArg], Context], StepMatrix | NDArray[np.float64]]
+
+
+Modifier = Literal["anchored", "smoothed"]
+
+
+def modifier(call: ast.Call) -> Modifier | None:
+    """How the range selector of a call wants its edges."""
+    for node in call.args:
+        if isinstance(node, ast.MatrixSelector):
+            if node.vector.anchored:
+                return "anchored"
+            return "smoothed" if node.vector.smoothed else None
+    return None
 
 
 def nothing(window: Window) -> RangeResult:
@@ -40,3 +54,22 @@ def text(args: Args | Sequence[InstantArg], index: int) -> str:
 def matrix(args: Sequence[InstantArg], index: int = 0) -> StepMatrix:
     """An instant vector argument."""
     return cast("StepMatrix", args[index])
+
+
+def in_parts(kernel: RangeKernel) -> RangeKernel:
+    """The kernel applied to series without and with gaps apart."""
+
+    def run(window: Window, args: Args, context: Context) -> RangeResult:
+        parts = window.parts() if modifier(context.call) is None else []
+        if not parts:
+            return kernel(window, args, context)
+        values = np.empty(window.shape)
+        present = np.ones(window.shape, np.bool_)
+        for series, part in parts:
+            out, shown = kernel(part, args, context)
+            values[:, series] = out
+            if shown is not None:
+                present[:, series] = shown
+        return values, None if present.all() else present
+
+    return run

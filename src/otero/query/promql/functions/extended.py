@@ -4,27 +4,12 @@ Anchored, the value at an edge is the last sample at or before it. Smoothed, it 
 around it. Both look beyond the range, as far as the lookback.
 """
 
-from typing import Literal
-
 import numpy as np
 from numpy.typing import NDArray
 
-from otero.query.promql import ast
-from otero.query.promql.functions.args import RangeResult, nothing
+from otero.query.promql.functions.args import Modifier, RangeResult, nothing
 from otero.query.promql.functions.context import Context
 from otero.query.promql.windows import Window, count_until, window
-
-Modifier = Literal["anchored", "smoothed"]
-
-
-def modifier(context: Context) -> Modifier | None:
-    """How the range selector of the call wants its edges."""
-    for node in context.call.args:
-        if isinstance(node, ast.MatrixSelector):
-            if node.vector.anchored:
-                return "anchored"
-            return "smoothed" if node.vector.smoothed else None
-    return None
 
 
 def from_anchor(found: Window, context: Context) -> tuple[Window, NDArray[np.bool_] | None]:

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from otero.model.labels import METRIC_NAME
 from otero.query.promql.functions import resets
-from otero.query.promql.functions.args import Args, RangeResult, nothing
+from otero.query.promql.functions.args import Args, RangeResult, modifier, nothing
 from otero.query.promql.functions.context import Context
-from otero.query.promql.functions.extended import extended, modifier
+from otero.query.promql.functions.extended import extended
 from otero.query.promql.windows import Window
 
 
@@ -73,7 +73,7 @@ class _Edges:
 
 
 def _extrapolated(window: Window, context: Context, *, counter: bool, per_second: bool) -> RangeResult:
-    kind = modifier(context)
+    kind = modifier(context.call)
     if kind is not None:
         return extended(window, kind, context, counter=counter, per_second=per_second)
     if window.block.values.size == 0 or window.lo.size == 0:
