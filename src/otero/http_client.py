@@ -411,7 +411,7 @@ class HttpClient:
         except aiohttp.TooManyRedirects:
             raise Unavailable(f"{what}: stopped after 10 redirects") from None
         except (aiohttp.ClientError, ValueError, OSError, zlib.error) as error:
-            raise Unavailable(f"{what}: {str(error) or type(error).__name__}") from None
+            raise Unavailable(f"{what}: {str(error)[:_MAX_ERROR] or type(error).__name__}") from None
 
     async def close(self) -> None:
         """Close all connections; requests that are under way fail."""
@@ -550,6 +550,9 @@ def _credential_files(config: HttpClientConfig) -> list[str]:
     return [path for path in paths if path]
 
 
+_MAX_ERROR = 300
+"""Characters of a library's error text that are kept: some quote what the server sent."""
+
 _STEP = 1 << 18
 """Decompressed bytes between two visits to the event loop, so that a bomb does not hold up its neighbours."""
 
@@ -565,7 +568,9 @@ async def _read(
         raise Unavailable(f"the answer has an unknown Content-Encoding {encoding[:40]!r}")
     chunks: list[bytes] = []
     size = 0
+    received = False
     while data := await response.content.readany():
+        received = True
         while data:
             if inflate is None:
                 piece, data = data, b""
@@ -583,7 +588,7 @@ async def _read(
                 on_bytes(size)
             if len(piece) == _STEP:
                 await asyncio.sleep(0)
-    if inflate is not None and not inflate.eof and size:
+    if inflate is not None and received and not inflate.eof:
         raise Unavailable("the compressed answer ends too early")
     return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 

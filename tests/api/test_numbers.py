@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from otero.api.prometheus.numbers import time_text, value_text, value_texts
+from otero.api.prometheus.numbers import exposition_text, time_text, value_text, value_texts
 
 
 @pytest.mark.parametrize(
@@ -40,6 +40,31 @@ def test_a_scalar_has_no_exponent() -> None:
     assert value_text(1e30, positional=True) == "1" + "0" * 30
     assert value_text(2.5e-9, positional=True) == "0.0000000025"
     assert value_text(math.inf, positional=True) == "+Inf"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.0, "0"),
+        (20.5, "20.5"),
+        (123456.0, "123456"),
+        (1234567.0, "1.234567e+06"),
+        (-1e6, "-1e+06"),
+        (1e21, "1e+21"),
+        (0.0001, "0.0001"),
+        (0.00001, "1e-05"),
+        (1.5e-300, "1.5e-300"),
+        (math.inf, "+Inf"),
+        (math.nan, "NaN"),
+    ],
+)
+def test_an_exposition_writes_values_as_go_does(value: float, text: str) -> None:
+    assert exposition_text(value) == text
+
+
+@given(st.floats(allow_nan=False))
+def test_an_exposed_value_reads_back_as_the_same_number(value: float) -> None:
+    assert float(exposition_text(value)) == value
 
 
 @given(st.lists(st.floats()))

@@ -116,8 +116,8 @@ def test_promtool_gets_the_same_answers(seed: ServerProcess) -> None:
     series = ask("query", "series", "--match=request_size_bytes_bucket", seed.url)
     assert sorted(line.split('le="')[1].split('"')[0] for line in series.splitlines()) == [
         "+Inf",
-        "10",
-        "100",
+        "10.0",
+        "100.0",
     ]
     labels = ask("query", "labels", seed.url, "job")
     assert set(labels.split()) >= {"application", "docker", "node-exporter", "prometheus"}

@@ -14,14 +14,15 @@ from werkzeug.serving import make_server
 
 REQUESTS = Counter("http_requests_total", "Requests answered.", ["method", "endpoint", "status"])
 SECONDS = Histogram("http_request_duration_seconds", "Time to answer a request.", ["method", "endpoint"])
+PRODUCTS = ("lamp", "chair", "table")
 IN_STOCK = Gauge("shop_items_in_stock", "Items in stock, by product.", ["product"])
 
 
 def create_app(chance: random.Random) -> Flask:
     """The application; `chance` decides how long a request takes and whether it fails."""
     app = Flask("shop")
-    for product in ("lamp", "chair", "table"):
-        IN_STOCK.labels(product).set(50)
+    for name in PRODUCTS:
+        IN_STOCK.labels(name).set(50)
 
     @app.before_request
     def start_clock() -> None:
@@ -45,14 +46,14 @@ def create_app(chance: random.Random) -> Flask:
     @app.get("/products/<product>")
     def product(product: str) -> tuple[str, int]:
         time.sleep(chance.expovariate(1 / 0.01))
-        return (f"{product}\n", 200) if product in ("lamp", "chair", "table") else ("no such product\n", 404)
+        return (f"{product}\n", 200) if product in PRODUCTS else ("no such product\n", 404)
 
     @app.post("/orders")
     def order() -> tuple[str, int]:
         time.sleep(chance.expovariate(1 / 0.03))
         if chance.random() < 0.03:
             return "payment failed\n", 500
-        stock = IN_STOCK.labels(chance.choice(("lamp", "chair", "table")))
+        stock = IN_STOCK.labels(chance.choice(PRODUCTS))
         stock.dec() if chance.random() < 0.9 else stock.set(50)
         return "ordered\n", 201
 

@@ -38,6 +38,7 @@ _START = {
 """Small pools: a host that watches others has better things to do, and idle threads cost."""
 
 _INTERACTIVE = 3
+_ID_RETRIES = 3
 _CODE = re.compile(r"Code: (\d+)")
 _FULL = frozenset({243, 1002})
 _MEMORY, _TIMEOUT, _CANCELLED = 241, 159, 394
@@ -115,17 +116,14 @@ class EmbeddedEngine:
         self, sql: str, parameters: Mapping[str, Parameter] | None = None, *, lane: Lane = "interactive"
     ) -> pa.Table:
         """The whole result."""
+        text = f"{sql} SETTINGS output_format_arrow_string_as_string = 0"
         with self._connection(lane) as connection:
-            return connection.query(
-                f"{sql} SETTINGS output_format_arrow_string_as_string = 0",
-                "ArrowTable",
-                params=bound(parameters or {}),
-            )
+            return _asked(connection, text, "ArrowTable", bound(parameters or {}))
 
     def command(self, sql: str) -> None:
         """Run a statement on the lane of inserts."""
         with self._connection("insert") as connection:
-            connection.query(sql)
+            _asked(connection, sql, "CSV", {})
 
     def insert(self, table: str, columns: Sequence[Column], *, token: str) -> None:
         """Insert one block."""
@@ -156,6 +154,17 @@ class EmbeddedEngine:
                 connection.close()
             except RuntimeError as error:
                 _log.warning("cannot close the engine cleanly", extra={"reason": str(error)})
+
+
+def _asked(connection: Connection, sql: str, format_: str, parameters: dict[str, str]) -> Any:
+    """The answer; asked again when chDB confuses the query's id with that of a BACKUP which has just ended."""
+    for _ in range(_ID_RETRIES):
+        try:
+            return connection.query(sql, format_, params=parameters)
+        except (RuntimeError, ChdbError) as error:
+            if "QUERY_WITH_SAME_ID_IS_ALREADY_RUNNING" not in str(error):
+                raise
+    return connection.query(sql, format_, params=parameters)
 
 
 def _translated(error: Exception) -> OteroError:

@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from otero.api.context import ApiContext
 from otero.api.prometheus.metadata import matcher_sets
-from otero.api.prometheus.numbers import value_texts
+from otero.api.prometheus.numbers import exposition_text
 from otero.api.prometheus.params import Params
 from otero.errors import BadInput
 from otero.fields import valid_legacy_label_name
@@ -54,7 +54,7 @@ class FederateRoutes:
                 values, present = lookback(block, ends_ms, lookback_ms)
                 times_ms = lookback_times(block, ends_ms, lookback_ms)[0]
                 rows = np.flatnonzero(present[0]) if present is not None else np.arange(values.shape[1])
-                texts = value_texts(np.ascontiguousarray(values[0][rows]))
+                texts = map(exposition_text, values[0][rows].tolist())
                 table = block.labels.take(rows).rows()
                 for labels, text, time_ms in zip(table, texts, times_ms[rows].tolist(), strict=True):
                     name = labels.pop(METRIC_NAME, "")
@@ -62,7 +62,7 @@ class FederateRoutes:
                         continue
                     added = {label: value for label, value in external.items() if label not in labels}
                     series = series_text(name, {**labels, **added})
-                    lines[name, series] = b"%b %b %d\n" % (series.encode(), text, int(time_ms))
+                    lines[name, series] = f"{series} {text} {time_ms}\n".encode()
         parts: list[bytes] = []
         previous = None
         for (name, _), line in sorted(lines.items()):

@@ -47,6 +47,18 @@ def value_texts(values: NDArray[np.float64]) -> list[bytes]:
     return texts
 
 
+def exposition_text(value: float) -> str:
+    """One sample value as expositions write it: Go's %g, with an exponent below 1e-4 and from 1e6 on."""
+    plain = value_text(value)
+    if not math.isfinite(value) or value == 0 or 1e-4 <= abs(value) < 1e6:
+        return plain
+    sign, digits, exponent = Decimal(plain).normalize().as_tuple()
+    power = len(digits) - 1 + int(exponent)
+    fraction = "".join(map(str, digits[1:]))
+    mantissa = f"{digits[0]}.{fraction}" if fraction else f"{digits[0]}"
+    return f"{'-' if sign else ''}{mantissa}e{'-' if power < 0 else '+'}{abs(power):02d}"
+
+
 def time_text(time_ms: int) -> str:
     """A time as seconds with as many as three decimals, as Prometheus writes it."""
     sign, magnitude = ("-", -time_ms) if time_ms < 0 else ("", time_ms)

@@ -15,6 +15,7 @@ from otero.ingest.scrape.discovery_config import FileSdConfig, TargetGroup
 
 MAX_FILE = 32 << 20
 _POLL_MS = 1000
+_MAX_DEPTH = 20
 
 
 class FileDiscovery:
@@ -69,10 +70,23 @@ def read_groups(path: Path) -> list[TargetGroup]:
     if path.suffix.lower() == ".json":
         return json_groups(data)
     try:
+        _check_depth(data)
         # BaseLoader: every scalar is text, as the values of labels are.
         return to_groups(yaml.load(data, Loader=yaml.CBaseLoader))  # noqa: S506 (makes nothing but text)
     except (yaml.YAMLError, RecursionError, UnicodeDecodeError) as error:
         raise BadInput(f"not YAML: {error}") from None
+
+
+def _check_depth(data: bytes) -> None:
+    """Raises BadInput for nesting that would exhaust the C stack on which libyaml's trees are built."""
+    depth = 0
+    for event in yaml.parse(data, Loader=yaml.CBaseLoader):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+            if depth > _MAX_DEPTH:
+                raise BadInput(f"nested deeper than {_MAX_DEPTH} levels")
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
 
 
 def json_groups(data: bytes) -> list[TargetGroup]:
