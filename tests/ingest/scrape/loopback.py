@@ -74,9 +74,11 @@ async def raw_server(
     tasks: set[asyncio.Task[None]] = set()
 
     async def one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError):
-            await handler(reader, writer)
-        writer.close()
+        try:
+            with contextlib.suppress(OSError, EOFError):
+                await handler(reader, writer)
+        finally:
+            writer.close()
 
     def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.ensure_future(one(reader, writer))
