@@ -9,9 +9,11 @@ import contextlib
 import logging
 import os
 import platform
+import re
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import psutil
@@ -28,8 +30,20 @@ _log = logging.getLogger(__name__)
 
 _DOOR = "host"
 _PSEUDO_FILESYSTEMS = frozenset(
-    {"autofs", "bpf", "cgroup", "cgroup2", "configfs", "debugfs", "devpts", "devtmpfs", "fusectl", "hugetlbfs", "mqueue",
-     "nsfs", "overlay", "proc", "pstore", "rpc_pipefs", "securityfs", "selinuxfs", "squashfs", "sysfs", "tracefs"}
+    {"autofs", "binfmt_misc", "bpf", "cgroup", "cgroup2", "configfs", "debugfs", "devpts", "devtmpfs", "fusectl",
+     "hugetlbfs", "iso9660", "mqueue", "nsfs", "overlay", "proc", "procfs", "pstore", "rpc_pipefs", "securityfs",
+     "selinuxfs", "squashfs", "sysfs", "tracefs"}
+)  # fmt: skip
+_PSEUDO_MOUNTS = re.compile(
+    r"/(dev|proc|run/credentials/.+|sys|var/lib/docker/.+|var/lib/containers/storage/.+)($|/)"
+)
+"""Mount points that node_exporter leaves out unless told otherwise; so do the types above."""
+
+_PROC = Path("/proc")
+_NET = Path("/sys/class/net")
+_MEMORY_FIELDS = (
+    "MemTotal", "MemFree", "MemAvailable", "Buffers", "Cached", "Shmem", "Slab", "Active", "Inactive", "SwapTotal",
+    "SwapFree",
 )  # fmt: skip
 _CPU_MODES = ("user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal")
 _MS_PER_S = 1000.0
@@ -48,9 +62,10 @@ class Family:
 def samples_of_host() -> Iterator[Family]:
     """What psutil knows now. Families that this system does not offer are left out."""
     yield from _cpu()
-    yield from _memory()
-    for reader in (_filesystems, _disks, _network, _processes, _system):
-        with contextlib.suppress(psutil.Error, OSError, NotImplementedError, AttributeError):
+    for reader in (_memory, _filesystems, _disks, _network, _processes, _system):
+        with contextlib.suppress(
+            psutil.Error, OSError, NotImplementedError, AttributeError, LookupError, ValueError
+        ):
             yield from reader()
 
 
@@ -75,6 +90,20 @@ def _cpu() -> Iterator[Family]:
 
 
 def _memory() -> Iterator[Family]:
+    values = _meminfo() if platform.system() == "Linux" else _memory_elsewhere()
+    for name in _MEMORY_FIELDS:
+        if name in values:
+            help_ = f"Memory information field {name}_bytes."
+            yield _one(f"node_memory_{name}_bytes", "gauge", help_, values[name])
+
+
+def _meminfo() -> dict[str, float]:
+    """The kernel's own figures: psutil counts reclaimable slabs as Cached, node_exporter does not."""
+    rows = (line.split() for line in (_PROC / "meminfo").read_text().splitlines())
+    return {row[0].rstrip(":"): float(row[1]) * 1024 for row in rows if row[-1] == "kB"}
+
+
+def _memory_elsewhere() -> dict[str, float]:
     memory, swap = psutil.virtual_memory(), psutil.swap_memory()
     values = {
         "MemTotal": memory.total,
@@ -82,23 +111,23 @@ def _memory() -> Iterator[Family]:
         "MemAvailable": memory.available,
         "Buffers": getattr(memory, "buffers", None),
         "Cached": getattr(memory, "cached", None),
-        "Shmem": getattr(memory, "shared", None),
-        "Slab": getattr(memory, "slab", None),
         "Active": getattr(memory, "active", None),
         "Inactive": getattr(memory, "inactive", None),
         "SwapTotal": swap.total,
         "SwapFree": swap.free,
     }
-    for name, value in values.items():
-        if value is not None:
-            yield _one(f"node_memory_{name}_bytes", "gauge", f"Memory information field {name}_bytes.", value)
+    return {name: float(value) for name, value in values.items() if value is not None}
 
 
 def _filesystems() -> Iterator[Family]:
     rows: list[tuple[dict[str, str], os.statvfs_result]] = []
     seen: set[str] = set()
     for part in psutil.disk_partitions(all=True):
-        if part.fstype in _PSEUDO_FILESYSTEMS or part.mountpoint in seen:
+        if (
+            part.fstype in _PSEUDO_FILESYSTEMS
+            or part.mountpoint in seen
+            or _PSEUDO_MOUNTS.match(part.mountpoint)
+        ):
             continue
         seen.add(part.mountpoint)
         with contextlib.suppress(OSError):
@@ -147,7 +176,7 @@ def _disks() -> Iterator[Family]:
         ),
         (
             "write_time_seconds_total",
-            "The total number of seconds spent by all writes.",
+            "This is the total number of seconds spent by all writes.",
             lambda c: c.write_time / _MS_PER_S,
         ),
         ("io_time_seconds_total", "Total seconds spent doing I/Os.", lambda c: c.busy_time / _MS_PER_S),
@@ -182,26 +211,38 @@ def _network() -> Iterator[Family]:
     stats = psutil.net_if_stats()
     yield Family(
         "node_network_up", "gauge", "Value is 1 if operstate is 'up', 0 otherwise.",
-        tuple(({"device": d}, float(s.isup)) for d, s in stats.items() if d != "lo"),
+        tuple(({"device": d}, float(_operational(d, s.isup))) for d, s in stats.items()),
     )  # fmt: skip
 
 
+def _operational(device: str, is_up: bool) -> bool:
+    try:
+        return (_NET / device / "operstate").read_text().strip() == "up"
+    except OSError:
+        return is_up
+
+
 def _processes() -> Iterator[Family]:
+    running, blocked = _kernel_counts() if platform.system() == "Linux" else _process_counts()
+    yield _one("node_procs_running", "gauge", "Number of processes in runnable state.", running)
+    yield _one(
+        "node_procs_blocked", "gauge", "Number of processes blocked waiting for I/O to complete.", blocked
+    )
+
+
+def _kernel_counts() -> tuple[int, int]:
+    """Threads, as the kernel counts them: one small file instead of one for each process."""
+    rows = dict(line.split(maxsplit=1) for line in (_PROC / "stat").read_text().splitlines())
+    return int(rows["procs_running"]), int(rows["procs_blocked"])
+
+
+def _process_counts() -> tuple[int, int]:
     states: dict[str, int] = {}
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
             state = process.status()
             states[state] = states.get(state, 0) + 1
-    yield _one(
-        "node_procs_running",
-        "gauge",
-        "Number of processes in runnable state.",
-        states.get(psutil.STATUS_RUNNING, 0),
-    )
-    blocked = states.get(psutil.STATUS_DISK_SLEEP, 0)
-    yield _one(
-        "node_procs_blocked", "gauge", "Number of processes blocked waiting for I/O to complete.", blocked
-    )
+    return states.get(psutil.STATUS_RUNNING, 0), states.get(psutil.STATUS_DISK_SLEEP, 0)
 
 
 def _system() -> Iterator[Family]:
@@ -223,8 +264,7 @@ def _system() -> Iterator[Family]:
         ((labels, 1.0),),
     )
     if platform.system() == "Linux":
-        with open("/proc/sys/fs/file-nr") as file:  # noqa: PTH123 — psutil does not have it
-            allocated, _, maximum = file.read().split()
+        allocated, _, maximum = (_PROC / "sys/fs/file-nr").read_text().split()
         yield _one(
             "node_filefd_allocated", "gauge", "File descriptor statistics: allocated.", float(allocated)
         )
