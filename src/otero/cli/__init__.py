@@ -1,6 +1,5 @@
 """The command line: one file per sub-command, put together here."""
 
-import asyncio
 import os
 import sys
 from pathlib import Path
@@ -92,6 +91,8 @@ def serve(
     log_level
         debug, info, warning or error.
     """
+    import uvloop
+
     from otero.cli.serve import Flags
     from otero.cli.serve import serve as run
 
@@ -109,7 +110,7 @@ def serve(
         web_config=web_config,
         insecure=insecure,
     )
-    return asyncio.run(run(flags, log_level))
+    return uvloop.run(run(flags, log_level))
 
 
 @app.command
@@ -240,6 +241,8 @@ def demo(*, listen: str = "127.0.0.1:9090", data: Path | None = None) -> int:
     data
         Data directory (default: a temporary one, removed at the end).
     """
+    import uvloop
+
     from otero.demo.run import demo as run
 
-    return asyncio.run(run(listen, data))
+    return uvloop.run(run(listen, data))

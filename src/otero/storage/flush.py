@@ -172,19 +172,11 @@ class Flusher:
             self._seen_day = {ref: day for ref, day in seen.items() if day >= max(seen.values()) - 1}
 
     def _metric_column(self, refs: NDArray[np.int64]) -> Column:
-        distinct, inverse = np.unique(refs, return_inverse=True)
-        names: dict[str, int] = {}
-        codes = np.fromiter(
-            (
-                names.setdefault(metric_name(self._registry.labels(ref)), len(names))
-                for ref in distinct.tolist()
-            ),
-            np.int64,
-            len(distinct),
+        _, first, inverse = np.unique(
+            self._registry.metric_codes(refs), return_index=True, return_inverse=True
         )
-        return Column(
-            "metric", "LowCardinality(String)", codes[inverse], tuple(name.encode() for name in names)
-        )
+        names = [metric_name(self._registry.labels(ref)).encode() for ref in refs[first].tolist()]
+        return Column("metric", "LowCardinality(String)", inverse, names)
 
     def _insert_exemplars(self, exemplars: Sequence[Exemplar], token: str) -> None:
         if not exemplars:
