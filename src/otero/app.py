@@ -5,6 +5,7 @@ scrape, host ─▶ intake ─▶ store (journal, head, engine) ─▶ query eng
 
 import asyncio
 import contextlib
+import gc
 import logging
 import signal
 import ssl
@@ -101,6 +102,10 @@ class Otero:
         shown = f"[{host}]" if ":" in host else host
         self.doors = (("http", f"{scheme}://{shown}:{port}"),)
         await asyncio.to_thread(self.store.start)
+        # What is loaded by now stays: looking through it again and again for garbage would cost more than any garbage.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(20_000, 20, 20)
         self.ready = True
         await self.scrapes.apply(self._scrape_configs())
         if self.host is not None:
