@@ -167,3 +167,17 @@ async def test_the_content_type_may_change_between_scrapes() -> None:
         target.body, target.content_type = "# TYPE a gauge\na 2\n# EOF\n", OPENMETRICS
         await made.until(lambda: 2.0 in made.store.values(name="a"))
         assert 0.0 not in made.store.values(name="up")
+
+
+async def test_one_connection_serves_scrape_after_scrape() -> None:
+    peers: set[object] = set()
+
+    async def note(request: web.BaseRequest) -> web.StreamResponse:
+        assert request.transport is not None
+        peers.add(request.transport.get_extra_info("peername"))
+        return web.Response(body=b"a 1\n", headers={"Content-Type": TEXT})
+
+    async with serving(note) as address, scraping(job(address)) as made:
+        await made.scrapes(6)
+        assert set(made.store.values(name="up")) == {1.0}
+        assert len(peers) == 1
