@@ -2,6 +2,7 @@
 
 import itertools
 
+import numpy as np
 import pytest
 
 from otero.ingest.scrape.series import REPORT
@@ -234,3 +235,20 @@ async def test_markers_that_could_not_be_stored_come_with_the_next_batch() -> No
         assert stale_names(made) == {"b"}
         marked = [batch for batch in made.store.batches if (bits(batch.values) == STALE_BITS).any()]
         assert len(marked) == 1
+
+
+async def test_a_full_series_budget_leaves_series_out_and_takes_them_when_there_is_room() -> None:
+    async with page("a 1\nb 2\n") as target, scraping(job(target.address), max_series=3) as made:
+        await made.scrapes(2)
+        assert made.target().health == "up"
+        first = made.store.samples(made.store.batches[0])
+        assert [sample.labels["__name__"] for sample in first] == list(REPORT[:3])
+        assert made.store.values(name="scrape_samples_scraped")[:2] == [2.0, 2.0]
+        made.store.registry.forget(np.array([made.store.batches[0].refs[2]]))
+        made.store.batches.clear()  # what was written under the forgotten reference cannot be read any more
+        await made.scrapes(3)
+        names = {sample.labels["__name__"] for sample in made.store.samples(made.store.batches[-1])}
+        assert names == set(REPORT[:3]), "the same ones take the room again"
+        target.body = "b 5\n"
+        await made.scrapes(2)
+        assert made.target().last.error == ""
