@@ -427,3 +427,15 @@ def test_a_target_that_changes_shape_keeps_one_row_per_scrape() -> None:
         scrape(head, held[-1], START_MS + turn * 1000, float(turn))
     assert len(cells_of(head.select([], 0, FAR_MS, budget()))) == 6000
     assert head.status().side_rows == 0 or head.status().side_rows < 300
+
+
+def test_an_overwritten_sample_stays_overwritten_when_the_window_moves_on() -> None:
+    state = HeadMachine()
+    state.load(rows=0, ragged=False)
+    state.remote_write_runs(count=1, first=0, size=8)
+    state.overwrite()
+    state.flush()
+    state.remote_write_runs(count=1, first=0, size=8)
+    state.evict(later_ms=4_000_000)
+    state.everything()
+    state.teardown()

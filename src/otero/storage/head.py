@@ -505,11 +505,20 @@ class Head:
             self._frames = tuple(kept)
             side = self._side.rows()
             if len(side):
-                keep = (side.times_ms >= complete_from_ms) | (side.position > self.flushed_position)
+                # A row that overrides a sample of a frame must stay as long as the frame: without it the old value is back.
+                covered_ms = min((f.first_ms for f in kept), default=complete_from_ms)
+                covered_ms = min(covered_ms, self._oldest_open_ms(), complete_from_ms)
+                keep = (side.times_ms >= covered_ms) | (side.position > self.flushed_position)
                 if not keep.all():
                     dropped = True
                     self._side.keep(keep)
             return self._forget_empty() if dropped else 0
+
+    def _oldest_open_ms(self) -> int:
+        grid = self._grid
+        live = np.array([s for pool in grid.pools.values() for s in pool.strips], np.intp)
+        live = live[grid.rows[live] > 0]
+        return int(grid.times_ms[0, live].min(initial=NO_TIME))
 
     def _retire_idle(self, now_ms: int) -> None:
         grid = self._grid

@@ -49,6 +49,7 @@ _MAX_LOAD_ROWS = 12_000_000
 _BYTES_PER_LOADED_SAMPLE = 6
 _MAX_WAITING_EXEMPLARS = 100_000
 _MINUTE_MS = 60_000
+_DAY_MS = 86_400_000
 _NEVER = -(1 << 63)
 
 FLUSH_SECONDS = Histogram(
@@ -179,18 +180,21 @@ class MetricStore:
 
     def _load_recent(self) -> None:
         """Fill the head with the newest samples of the engine: as many as fit and as a start may read."""
+        parts = self.engine.table(
+            "SELECT count() AS parts, min(toInt64(partition)) AS day FROM system.parts"
+            " WHERE database = 'default' AND table = 'samples' AND active"
+        )
+        if not parts["parts"][0].as_py():
+            return
+        self._engine_from_ms = int(parts["day"][0].as_py()) * _DAY_MS
+        wanted = self._clock.now_ms() - self.head.min_window_ms
         minutes = self.engine.table(
             "SELECT intDiv(time, 60000) AS minute, count() AS rows FROM samples"
-            " WHERE time > {from:Int64} GROUP BY minute ORDER BY minute DESC",
-            {"from": self._clock.now_ms() - self.head.max_window_ms},
+            " WHERE time >= {from:Int64} GROUP BY minute ORDER BY minute DESC",
+            {"from": wanted},
         )
-        oldest = self.engine.table("SELECT min(time) AS oldest, count() AS rows FROM samples")
-        if not oldest["rows"][0].as_py():
-            return
-        self._engine_from_ms = int(oldest["oldest"][0].as_py())
         most = min(_MAX_LOAD_ROWS, self.settings.head_max_bytes // _BYTES_PER_LOADED_SAMPLE)
         total = np.cumsum(minutes["rows"].to_numpy())
-        wanted = self._clock.now_ms() - self.head.min_window_ms
         within = minutes["minute"].to_numpy()[total <= most] * _MINUTE_MS
         complete_from_ms = max(int(within.min()), wanted) if len(within) else self._clock.now_ms()
         rows = self._rows(

@@ -18,7 +18,7 @@ from otero.storage.index import Index
 _NEW_PER_LOCK = 2000
 """New series that are entered in one go, so that readers wait a few milliseconds at most."""
 
-_FORGOTTEN = LabelBytes(b"")
+_FORGOTTEN = LabelBytes(bytes([0xFF, 0xFF]))
 
 
 class SeriesRegistry:
