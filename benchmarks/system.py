@@ -146,11 +146,66 @@ def memory(duration_s: int, series: int) -> dict[str, object]:
         }  # fmt: skip
 
 
+def restart(series: int, hours: int) -> dict[str, object]:
+    """Seconds from start to ready, and bytes per sample, with counters and gauges stored at 15 s for `hours`."""
+    import numpy as np
+
+    from otero.clock import SystemClock
+    from otero.model.labels import encode_labels, series_id
+    from otero.storage.engine import Column
+    from otero.storage.metrics import MetricStore, StorageSettings
+
+    with tempfile.TemporaryDirectory() as temporary:
+        folder, port = Path(temporary), free_port()
+        store = MetricStore(StorageSettings(path=folder / "data"), SystemClock())
+        keys = [
+            encode_labels({"__name__": f"m{n % 100}", "n": str(n), "job": "bench"}) for n in range(series)
+        ]
+        ids = np.array([series_id(key) for key in keys], np.uint64)
+        codes, names = np.arange(series) % 100, [f"m{n}".encode() for n in range(100)]
+        end_ms = time.time_ns() // 1_000_000 - 60_000
+        rng = np.random.default_rng(1)
+        level = rng.integers(0, 10**6, series).astype(float)
+        for day in range((end_ms - hours * 3_600_000) // 86_400_000, end_ms // 86_400_000 + 1):
+            columns = [Column("metric", "LowCardinality(String)", codes, names), Column("id", "UInt64", ids),
+                       Column("day", "Int32", np.full(series, day, np.int32)), Column("key", "String", keys)]  # fmt: skip
+            store.engine.insert("series", columns, token=f"bench-{day}")
+        begin_s = time.monotonic()
+        for hour in range(hours, 0, -1):
+            times = end_ms - hour * 3_600_000 + np.arange(240) * 15_000
+            values = level[:, None] + np.cumsum(rng.integers(0, 20, (series, 240)), axis=1)
+            level = values[:, -1]
+            columns = [
+                Column("metric", "LowCardinality(String)", np.repeat(codes, 240), names),
+                Column("series", "UInt64", np.repeat(ids, 240)),
+                Column("time", "Int64", np.tile(times, series)),
+                Column("value", "Float64", values.ravel()),
+                Column("start", "Int64", np.zeros(values.size, np.int64)),
+            ]
+            store.engine.insert("samples", columns, token=f"bench-{hour}")
+        insert_s = time.monotonic() - begin_s
+        size = store.engine.table(
+            "SELECT sum(bytes_on_disk) AS size, sum(rows) AS n FROM system.parts WHERE active AND table = 'samples'"
+        )
+        store.start()
+        store.stop()
+        started_s = time.monotonic()
+        with process(otero(folder, port), folder / "log") as server:
+            wait_ready(f"http://127.0.0.1:{port}")
+            ready_s = time.monotonic() - started_s
+            rss = server.memory_info().rss
+        return {
+            "samples": int(size["n"][0].as_py()), "insert_s": round(insert_s, 1), "ready_s": round(ready_s, 2),
+            "bytes_per_sample": round(size["size"][0].as_py() / size["n"][0].as_py(), 3), "rss_mb": round(rss / 1e6),
+        }  # fmt: skip
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("what", choices=["scrape", "idle", "memory", "restart"])
     parser.add_argument("--duration", type=int, default=60, help="seconds of measurement")
     parser.add_argument("--series", type=int, default=100_000)
+    parser.add_argument("--hours", type=int, default=100)
     arguments = parser.parse_args()
     match arguments.what:
         case "scrape":
@@ -160,7 +215,7 @@ def main() -> None:
         case "memory":
             report = memory(arguments.duration, arguments.series)
         case _:
-            raise SystemExit("restart: not written yet")
+            report = restart(arguments.series if arguments.series != 100_000 else 10_000, arguments.hours)
     print(json.dumps(report, indent=1))
 
 

@@ -505,20 +505,21 @@ class Head:
             self._frames = tuple(kept)
             side = self._side.rows()
             if len(side):
-                # A row that overrides a sample of a frame must stay as long as the frame: without it the old value is back.
-                covered_ms = min((f.first_ms for f in kept), default=complete_from_ms)
-                covered_ms = min(covered_ms, self._oldest_open_ms(), complete_from_ms)
+                # A row that overrides a sample must stay as long as that sample: without it the old value is back.
+                covered_ms = self._oldest_held_ms()
                 keep = (side.times_ms >= covered_ms) | (side.position > self.flushed_position)
                 if not keep.all():
                     dropped = True
                     self._side.keep(keep)
             return self._forget_empty() if dropped else 0
 
-    def _oldest_open_ms(self) -> int:
+    def _oldest_held_ms(self) -> int:
+        """No frame and no open row has a sample before this time, nor is the head complete before it."""
         grid = self._grid
         live = np.array([s for pool in grid.pools.values() for s in pool.strips], np.intp)
         live = live[grid.rows[live] > 0]
-        return int(grid.times_ms[0, live].min(initial=NO_TIME))
+        opened_ms = int(grid.times_ms[0, live].min(initial=NO_TIME))
+        return min(self.complete_from_ms, opened_ms, min((f.first_ms for f in self._frames), default=NO_TIME))
 
     def _retire_idle(self, now_ms: int) -> None:
         grid = self._grid
@@ -531,7 +532,9 @@ class Head:
         bound = self.registry.bound
         held = self._held(bound)
         if self._starts:
-            self._starts.prune(self.complete_from_ms, held)
+            side = self._side.rows()
+            oldest_ms = min(self._oldest_held_ms(), int(side.times_ms.min(initial=NO_TIME)))
+            self._starts.prune(oldest_ms, held)
         # A series that never had a sample was resolved a moment ago and waits for its first.
         empty = np.flatnonzero(~held & (self._newest_ms[:bound] != NEVER))
         if not len(empty):

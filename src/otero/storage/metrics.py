@@ -196,7 +196,8 @@ class MetricStore:
         most = min(_MAX_LOAD_ROWS, self.settings.head_max_bytes // _BYTES_PER_LOADED_SAMPLE)
         total = np.cumsum(minutes["rows"].to_numpy())
         within = minutes["minute"].to_numpy()[total <= most] * _MINUTE_MS
-        complete_from_ms = max(int(within.min()), wanted) if len(within) else self._clock.now_ms()
+        all_fit = len(within) == len(total)
+        complete_from_ms = wanted if all_fit else max(int(within.min(initial=self._clock.now_ms())), wanted)
         rows = self._rows(
             "time >= {from:Int64}",
             {"from": complete_from_ms},
