@@ -29,7 +29,8 @@ from otero.ingest.scrape.config import ScrapeConfig
 from otero.ingest.scrape.discovery_config import TargetGroup
 from otero.ingest.scrape.manager import ScrapeManager
 from otero.query.promql.engine import Engine
-from otero.storage.metrics import MetricStore, StorageSettings
+from otero.storage.metrics import MetricStore, StorageSettings, StoreCollector
+from otero.telemetry import REGISTRY
 
 _log = logging.getLogger(__name__)
 
@@ -50,6 +51,7 @@ class Otero:
         self._reread = reread
         self._clock = clock
         self._reloading = asyncio.Lock()
+        self._collector: StoreCollector | None = None
         access = access_of(config, insecure=insecure)
         self._socket = bind(config.listen)
         try:
@@ -102,6 +104,8 @@ class Otero:
         shown = f"[{host}]" if ":" in host else host
         self.doors = (("http", f"{scheme}://{shown}:{port}"),)
         await asyncio.to_thread(self.store.start)
+        self._collector = StoreCollector(self.store)
+        REGISTRY.register(self._collector)
         # What is loaded by now stays: looking through it again and again for garbage would cost more than any garbage.
         gc.collect()
         gc.freeze()
@@ -114,6 +118,8 @@ class Otero:
     async def stop(self) -> None:
         """Stop in reverse: nothing new comes in, what is under way is answered, everything is flushed."""
         self.ready = False
+        if self._collector is not None:
+            REGISTRY.unregister(self._collector)
         if self.host is not None:
             await self.host.stop()
         await self.scrapes.stop()

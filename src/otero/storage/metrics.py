@@ -9,14 +9,15 @@ import contextlib
 import logging
 import threading
 from collections import deque
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from prometheus_client import Counter, Histogram
+from prometheus_client import Counter, Histogram, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
 from otero.clock import Clock
 from otero.errors import OteroError, Unavailable
@@ -521,6 +522,36 @@ class MetricStore:
             corruptions=self._journal.corruptions,
             **lists,
         )
+
+
+class StoreCollector:
+    """The store's state as metrics of our own, read when `/metrics` is asked."""
+
+    def __init__(self, store: MetricStore) -> None:
+        self._store = store
+
+    def collect(self) -> Iterator[Metric]:
+        """Gauges of head, journal and engine; refusals of the series budgets."""
+        status = self._store.status()
+        for name, help_, value in (
+            ("head_series", "Series that the head holds.", status.series),
+            ("head_samples", "Samples that the head holds.", status.head_samples),
+            ("head_bytes", "Bytes of samples that the head holds.", status.head_bytes),
+            ("head_window_seconds", "How far back the head is complete.", status.head_window_ms / 1000),
+            ("journal_bytes", "Bytes of the journal on disk.", status.journal_bytes),
+            (
+                "engine_lag_seconds",
+                "How long the oldest sample has waited for the engine.",
+                status.engine_lag_s,
+            ),
+        ):
+            yield GaugeMetricFamily(f"otero_storage_{name}", help_, value)
+        refused = CounterMetricFamily(
+            "otero_storage_series_refused", "New series that were refused, by reason.", labels=["reason"]
+        )
+        for reason, count in self._store.registry.refused.items():
+            refused.add_metric([reason], count)
+        yield refused
 
 
 @dataclass(frozen=True, slots=True, eq=False)
