@@ -1,6 +1,7 @@
 """YAML and JSON with places, and that nothing but BadConfig ever comes out of them."""
 
 import json
+import re
 import string
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from otero.errors import BadConfig
@@ -132,7 +133,10 @@ def test_json_reads_as_the_standard_library_does(value: Any) -> None:
 
 @given(VALUES)
 def test_yaml_written_by_pyyaml_reads_back(value: Any) -> None:
-    assert plain(parse_yaml(yaml.safe_dump(value))) == value
+    text = yaml.safe_dump(value)
+    # Go's yaml.v2 takes a plain y or n for a boolean, PyYAML does not and writes it without quotes.
+    assume(re.search(r"(?m)(^|[\[{, ])[yYnN]([\]}:, ]|$)", text) is None)
+    assert plain(parse_yaml(text)) == value
 
 
 YAMLISH = st.text(

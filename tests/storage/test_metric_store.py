@@ -274,6 +274,16 @@ def test_kill_9_loses_nothing_that_was_acknowledged(tmp_path: Path) -> None:
         assert rows["n"][0].as_py() == rows["distinct"][0].as_py(), "nothing is stored twice"
 
 
+def test_a_restart_with_the_same_retention_rewrites_nothing(tmp_path: Path) -> None:
+    clock = ManualClock(NOW_MS)
+    for retention_ms, mutations in ((24 * HOUR_MS, 1), (24 * HOUR_MS, 1), (48 * HOUR_MS, 2), (0, 2)):
+        with opened(tmp_path, clock, retention_ms=retention_ms) as store:
+            refs = store.registry.resolve([key("a", 1)])
+            store.append(MetricBatch(refs, np.array([NOW_MS]), np.array([1.0])))
+            count = store.engine.table("SELECT count() AS n FROM system.mutations WHERE table = 'samples'")
+            assert count["n"][0].as_py() == mutations
+
+
 def test_a_directory_in_use_and_one_of_a_later_release_are_refused(tmp_path: Path) -> None:
     clock = ManualClock(NOW_MS)
     with opened(tmp_path, clock) as store:

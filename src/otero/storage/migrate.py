@@ -77,17 +77,20 @@ def set_retention(engine: SqlEngine, retention_ms: int) -> None:
         ("series", "day * 86400"),
     ):
         seconds = retention_ms // 1000 + (_DAY_MS // 1000 if table == "series" else 0)
+        defined = _definition(engine, table)
         if retention_ms and seconds < _LAST_SECOND:
-            until = f"toDateTime(least(greatest({column}, 0), {_LAST_SECOND - seconds})) + INTERVAL {seconds} SECOND"
-            engine.command(f"ALTER TABLE {table} MODIFY TTL {until}")
-        elif _has_ttl(engine, table):
+            # Said again, the same TTL would make the engine rewrite every part.
+            if f"toIntervalSecond({seconds})" not in defined:
+                until = f"toDateTime(least(greatest({column}, 0), {_LAST_SECOND - seconds})) + toIntervalSecond({seconds})"
+                engine.command(f"ALTER TABLE {table} MODIFY TTL {until}")
+        elif " TTL " in defined:
             engine.command(f"ALTER TABLE {table} REMOVE TTL")
 
 
-def _has_ttl(engine: SqlEngine, table: str) -> bool:
+def _definition(engine: SqlEngine, table: str) -> str:
     found = engine.table(
-        "SELECT position(create_table_query, ' TTL ') > 0 AS yes FROM system.tables"
-        " WHERE database = 'default' AND name = {table:String}",
+        "SELECT create_table_query AS text FROM system.tables WHERE database = 'default' AND name = {table:String}",
         {"table": table},
     )
-    return bool(found["yes"][0].as_py())
+    text = found["text"][0].as_py()
+    return text if isinstance(text, str) else text.decode("utf-8", "replace")
