@@ -1,7 +1,6 @@
 """YAML and JSON with places, and that nothing but BadConfig ever comes out of them."""
 
 import json
-import re
 import string
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 import yaml
-from hypothesis import assume, given
+from hypothesis import given
 from hypothesis import strategies as st
 
 from otero.errors import BadConfig
@@ -117,10 +116,12 @@ def test_bad_json_is_refused_with_its_line(text: str | bytes, message: str) -> N
     assert message in refusal(text, "f.json")
 
 
-SCALARS = st.none() | st.booleans() | st.integers(-(1 << 53), 1 << 53) | st.text(max_size=20)
+TEXTS = st.text(max_size=20).filter(lambda text: text not in ("y", "Y", "n", "N"))
+"""Go's yaml.v2 takes a plain y or n for a boolean; PyYAML does not, and writes it without quotes."""
+SCALARS = st.none() | st.booleans() | st.integers(-(1 << 53), 1 << 53) | TEXTS
 VALUES = st.recursive(
     SCALARS,
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXTS, inner, max_size=4),
 )
 
 
@@ -133,10 +134,7 @@ def test_json_reads_as_the_standard_library_does(value: Any) -> None:
 
 @given(VALUES)
 def test_yaml_written_by_pyyaml_reads_back(value: Any) -> None:
-    text = yaml.safe_dump(value)
-    # Go's yaml.v2 takes a plain y or n for a boolean, PyYAML does not and writes it without quotes.
-    assume(re.search(r"(?m)(^|[\[{, ])[yYnN]([\]}:, ]|$)", text) is None)
-    assert plain(parse_yaml(text)) == value
+    assert plain(parse_yaml(yaml.safe_dump(value))) == value
 
 
 YAMLISH = st.text(
