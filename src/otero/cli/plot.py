@@ -34,12 +34,10 @@ def plot(rows: Sequence[Sequence[float]], width: int = 72, height: int = 12) -> 
     cells = [[0] * width for _ in range(height)]
     dots_x, dots_y = width * 2, height * 4
     for row in rows:
-        shown = _squeeze(row, dots_x)
-        for index, value in enumerate(shown):
+        for x, value in enumerate(_stretch(_squeeze(row, dots_x), dots_x)):
             if math.isfinite(value):
-                at = index * dots_x // len(shown)
                 y = dots_y - 1 - round((value - low) / span * (dots_y - 1))
-                cells[y // 4][at // 2] |= _DOTS[y % 4][at % 2]
+                cells[y // 4][x // 2] |= _DOTS[y % 4][x % 2]
     labels = {0: f"{high:.6g}", height - 1: f"{low:.6g}"}
     margin = max(map(len, labels.values()))
     return [
@@ -57,4 +55,20 @@ def _squeeze(values: Sequence[float], width: int) -> list[float]:
         share = values[cell * len(values) // width : (cell + 1) * len(values) // width]
         finite = [value for value in share if math.isfinite(value)]
         out.append(sum(finite) / len(finite) if finite else math.nan)
+    return out
+
+
+def _stretch(values: Sequence[float], width: int) -> list[float]:
+    """`width` values along straight lines between the given ones; next to a gap there is no line."""
+    if len(values) < 2:
+        return list(values)
+    out: list[float] = []
+    for x in range(width):
+        at = x * (len(values) - 1) / (width - 1)
+        left = min(int(at), len(values) - 2)
+        share = at - left
+        if share == 0 or share == 1:
+            out.append(values[left + int(share)])
+        else:
+            out.append(values[left] * (1 - share) + values[left + 1] * share)
     return out
