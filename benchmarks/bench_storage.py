@@ -5,7 +5,6 @@ tenth full doubles. `--full` stores 10,000 series x 100 h at 15 s (240 M samples
 """
 
 import argparse
-import contextlib
 import resource
 import shutil
 import socket
@@ -19,7 +18,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from otero.clock import SystemClock
-from otero.errors import Conflict
 from otero.model.labels import LabelBytes, encode_labels
 from otero.model.metrics import MetricBatch
 from otero.storage.metrics import MetricStore, StorageSettings
@@ -170,32 +168,24 @@ def node_exporter(folder: Path, scrapes: int, every_s: float) -> None:
         exporter.wait()
 
 
-def append_old(
-    store: MetricStore, keys: list[LabelBytes], times_ms: NDArray[np.int64], values: NDArray[np.float64]
-) -> None:
-    """Old samples leave the head once they are flushed and their series are forgotten, perhaps just before `append`."""
-    for _ in range(20):
-        refs = np.tile(store.registry.resolve(keys), len(times_ms))
-        with contextlib.suppress(Conflict):
-            store.append(MetricBatch(refs, np.repeat(times_ms, len(keys)), values))
-            return
-    raise SystemExit("series are forgotten faster than they are resolved")
-
-
 def restart(folder: Path, hours: int) -> None:
-    """How long a start takes with `hours` of 10,000 series stored, with and without journal to replay."""
+    """How long a start takes with `hours` of 10,000 series stored; the older samples are made by the engine itself."""
     settings = StorageSettings(path=folder, retention_ms=0, flush_interval_ms=3_600_000)
     store = MetricStore(settings, SystemClock())
     store.start()
-    keys = [keys_of(target) for target in range(TARGETS)]
     now_ms = SystemClock().now_ms()
-    hour = np.arange(0, 3_600_000, STEP_MS)
-    for at in range(hours, 0, -1):
-        for target in range(TARGETS):
-            times = now_ms - at * 3_600_000 + hour + target * 1400
-            grid = np.cumsum(np.ones((len(hour), SERIES)), axis=0) + at
-            append_old(store, keys[target], times, grid.reshape(-1))
-        store.flush()
+    for target in range(TARGETS):
+        refs = store.registry.resolve(keys_of(target))
+        store.append(MetricBatch(refs, np.full(SERIES, now_ms), Values(target).step()))
+    store.flush()
+    days = f"SELECT metric, id, intDiv({now_ms}, 86400000) - n.number AS day, key FROM series, numbers(1, {hours // 24 + 1}) AS n"
+    store.engine.command(f"INSERT INTO series (metric, id, day, key) {days}")
+    for hour in range(hours):
+        begin_ms = now_ms - (hour + 1) * 3_600_000
+        store.engine.command(
+            "INSERT INTO samples SELECT metric, id, t, intDiv(t, 1000) * (id % 7), 0 FROM"
+            f" (SELECT DISTINCT metric, id FROM series) AS s, (SELECT {begin_ms} + 15000 * number AS t FROM numbers(240)) AS n"
+        )
     store.stop()
     for _ in range(2):
         begin = time.perf_counter()
@@ -203,8 +193,9 @@ def restart(folder: Path, hours: int) -> None:
         opened = time.perf_counter() - begin
         store.start()
         ready, status = time.perf_counter() - begin, store.status()
+        rows = disk_bytes(store, "samples")[0]
         print(
-            f"restart with {hours} h of {TARGETS * SERIES:,} series: opened in {opened:.2f} s, ready in {ready:.2f} s,"
+            f"restart with {hours} h of {TARGETS * SERIES:,} series ({rows:,} rows): opened in {opened:.2f} s, ready in {ready:.2f} s,"
             f" {status.head_samples:,} samples in the head"
         )
         store.stop()
