@@ -284,6 +284,29 @@ def test_a_restart_with_the_same_retention_rewrites_nothing(tmp_path: Path) -> N
             assert count["n"][0].as_py() == mutations
 
 
+def test_a_lower_series_limit_loses_nothing_that_was_acknowledged(tmp_path: Path) -> None:
+    clock = ManualClock(NOW_MS)
+    oracle = Oracle()
+    with opened(tmp_path, clock) as store:
+        oracle.write(store, [key("a", n) for n in range(5)], [NOW_MS] * 5, [1.0] * 5)
+        subprocess.run(["cp", "-a", tmp_path, f"{tmp_path}-crashed"], check=True)  # as a crash would leave it: nothing flushed
+    for limit in (2, 0):
+        with opened(Path(f"{tmp_path}-crashed"), clock, max_series=limit) as store:
+            assert contents(store, METRIC_A, 0, NOW_MS) == oracle.samples
+            assert (store.registry.resolve([key("a", 9)]) < 0).all() == bool(limit)
+
+
+def test_a_forgotten_series_is_refused_before_the_journal(tmp_path: Path) -> None:
+    clock = ManualClock(NOW_MS)
+    with opened(tmp_path, clock) as store:
+        refs = store.registry.resolve([key("a", 1)])
+        store.registry.forget(refs)
+        written = store.status().journal_bytes
+        with pytest.raises(Conflict, match="resolve their labels again"):
+            store.append(MetricBatch(refs, np.array([NOW_MS]), np.array([1.0])))
+        assert store.status().journal_bytes == written
+
+
 def test_a_directory_in_use_and_one_of_a_later_release_are_refused(tmp_path: Path) -> None:
     clock = ManualClock(NOW_MS)
     with opened(tmp_path, clock) as store:

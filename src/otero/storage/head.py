@@ -299,6 +299,14 @@ class Head:
         self._plans[id(refs)] = _Plan(known.refs, tuple(cuts))
         return tuple(cuts)
 
+    def require_known(self, refs: NDArray[np.int64]) -> None:
+        """Raises Conflict when one of the series was forgotten; to be asked before the journal."""
+        with self._lock:
+            self._reserve()
+            lone = refs[self._grid.strip_of[refs] < 0]
+        if len(lone):
+            self._require_known(lone)
+
     def _require_known(self, refs: NDArray[np.int64]) -> None:
         if not self.registry.alive(refs):
             raise Conflict(

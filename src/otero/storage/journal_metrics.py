@@ -51,7 +51,7 @@ class Registry(Protocol):
 
     def labels(self, ref: int) -> LabelBytes: ...
 
-    def resolve(self, keys: Sequence[LabelBytes]) -> NDArray[np.int64]: ...
+    def resolve(self, keys: Sequence[LabelBytes], *, budgets: bool = True) -> NDArray[np.int64]: ...
 
 
 class MetricWriter:
@@ -193,7 +193,7 @@ class MetricReader:
     def _present(self, old: NDArray[np.int64]) -> NDArray[np.int64]:
         """The references of this process: only series that a batch has are made known to the registry."""
         new = [ref for ref in dict.fromkeys(old.tolist()) if ref not in self._refs]
-        resolved = self._registry.resolve([self._keys[ref] for ref in new])
+        resolved = self._registry.resolve([self._keys[ref] for ref in new], budgets=False)
         self._refs.update(zip(new, resolved.tolist(), strict=True))
         return np.fromiter(map(self._refs.__getitem__, old.tolist()), np.int64, len(old))
 

@@ -205,7 +205,7 @@ class MetricStore:
             Budget(self._clock, timeout_s=600, max_samples=1 << 40),
         )
         found = self._stored.by_id(np.unique(rows.series), None)
-        refs = self.registry.resolve(found.keys)[np.searchsorted(found.ids, rows.series)]
+        refs = self.registry.resolve(found.keys, budgets=False)[np.searchsorted(found.ids, rows.series)]
         known = refs >= 0
         self.head.load(
             refs[known],
@@ -227,7 +227,8 @@ class MetricStore:
     # -- writing -------------------------------------------------------------------------------------------------
 
     def append(self, batch: MetricBatch) -> None:
-        """Store a batch; when this returns, it is acknowledged. Raises Unavailable when it is not stored.
+        """Store a batch; when this returns, it is acknowledged. Raises Unavailable when it is not stored, Conflict
+        when references are of series that were forgotten meanwhile: resolve their labels again.
 
         Samples older than the retention are left out and counted.
         """
@@ -236,6 +237,7 @@ class MetricStore:
             batch = self.head.admit(batch)
             if not len(batch) and not batch.exemplars and not batch.metadata:
                 return
+            self.head.require_known(batch.refs)
             try:
                 position = self._writer.append(batch)
             except Unavailable:
@@ -319,7 +321,8 @@ class MetricStore:
             try:
                 if now_s >= evict_s:
                     evict_s = now_s + _EVICT_EVERY_S
-                    self.head.evict()
+                    with self._lock:  # no series is forgotten between the journal and the head
+                        self.head.evict()
                 if now_s < due_s and not (self._wake.is_set() and not self._failure):
                     continue
                 self._wake.clear()

@@ -61,15 +61,18 @@ class SeriesRegistry:
         bound = len(self._labels)
         return self._ids[:bound]
 
-    def resolve(self, keys: Sequence[LabelBytes]) -> NDArray[np.int64]:
-        """int64 [len(keys)]: the reference of each label set, given now when it is new; -1 where it was refused."""
+    def resolve(self, keys: Sequence[LabelBytes], *, budgets: bool = True) -> NDArray[np.int64]:
+        """int64 [len(keys)]: the reference of each label set, given now when it is new; -1 where it was refused.
+
+        Without `budgets` no limit refuses: for series whose samples are acknowledged already.
+        """
         get = self._by_labels.get
         refs = np.fromiter((get(key, -1) for key in keys), np.int64, len(keys))
         missing = np.flatnonzero(refs < 0)
         for at in range(0, len(missing), _NEW_PER_LOCK):
             with self._lock:
                 for position in missing[at : at + _NEW_PER_LOCK].tolist():
-                    refs[position] = self._enter(keys[position])
+                    refs[position] = self._enter(keys[position], budgets)
         return refs
 
     def find(self, keys: Sequence[LabelBytes]) -> NDArray[np.int64]:
@@ -77,17 +80,17 @@ class SeriesRegistry:
         get = self._by_labels.get
         return np.fromiter((get(key, -1) for key in keys), np.int64, len(keys))
 
-    def _enter(self, key: LabelBytes) -> int:
+    def _enter(self, key: LabelBytes, budgets: bool) -> int:
         known = self._by_labels.get(key)
         if known is not None:
             return known
-        if self.max_series and len(self._by_labels) >= self.max_series:
+        if budgets and self.max_series and len(self._by_labels) >= self.max_series:
             self.refused["series_limit"] += 1
             return -1
         labels = decode_labels(key)
         job = labels.get("job", "")
         in_job = self._jobs.get(job, 0)
-        if self.max_series_per_job and in_job >= self.max_series_per_job:
+        if budgets and self.max_series_per_job and in_job >= self.max_series_per_job:
             self.refused["job_series_limit"] += 1
             return -1
         identity = series_id(key)
