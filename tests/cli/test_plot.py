@@ -2,7 +2,7 @@
 
 import math
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from otero.cli.plot import plot, sparkline
@@ -29,6 +29,8 @@ def test_nothing_finite_draws_nothing() -> None:
     assert sparkline([]) == ""
 
 
+@example([-1.7e308, 1.7e308], 4, 2)
+@example([2190910687299889.0, 2190910687299889.0], 4, 1)
 @given(st.lists(st.floats(), max_size=300), st.integers(2, 80), st.integers(1, 20))
 def test_any_values_fit_the_frame(values: list[float], width: int, height: int) -> None:
     assert len(sparkline(values, width)) <= width

@@ -13,11 +13,11 @@ def sparkline(values: Sequence[float], width: int = 60) -> str:
     finite = [value for value in cells if math.isfinite(value)]
     if not finite:
         return " " * len(cells)
-    low, span = min(finite), max(finite) - min(finite)
+    low, high = min(finite), max(finite)
     out: list[str] = []
     for value in cells:
         if math.isfinite(value):
-            level = (value - low) / span * (len(_TICKS) - 1) if span else 3
+            level = _share(value, low, high) * (len(_TICKS) - 1) if high > low else 3
             out.append(_TICKS[round(level)])
         else:
             out.append(" ")
@@ -30,13 +30,12 @@ def plot(rows: Sequence[Sequence[float]], width: int = 72, height: int = 12) -> 
     if not finite or width < 2 or height < 1:
         return []
     low, high = min(finite), max(finite)
-    span = (high - low) or 1.0
     cells = [[0] * width for _ in range(height)]
     dots_x, dots_y = width * 2, height * 4
     for row in rows:
         for x, value in enumerate(_stretch(_squeeze(row, dots_x), dots_x)):
             if math.isfinite(value):
-                y = dots_y - 1 - round((value - low) / span * (dots_y - 1))
+                y = dots_y - 1 - round(_share(value, low, high) * (dots_y - 1))
                 cells[y // 4][x // 2] |= _DOTS[y % 4][x % 2]
     labels = {0: f"{high:.6g}", height - 1: f"{low:.6g}"}
     margin = max(map(len, labels.values()))
@@ -44,6 +43,12 @@ def plot(rows: Sequence[Sequence[float]], width: int = 72, height: int = 12) -> 
         f"{labels.get(index, ''):>{margin}} ┤" + "".join(chr(0x2800 + cell) for cell in line)
         for index, line in enumerate(cells)
     ]
+
+
+def _share(value: float, low: float, high: float) -> float:
+    """How far up a value lies between two others, 0 to 1; halves, as a difference of doubles may overflow."""
+    span = high / 2 - low / 2
+    return (value / 2 - low / 2) / span if span else 0.0
 
 
 def _squeeze(values: Sequence[float], width: int) -> list[float]:
@@ -67,8 +72,13 @@ def _stretch(values: Sequence[float], width: int) -> list[float]:
         at = x * (len(values) - 1) / (width - 1)
         left = min(int(at), len(values) - 2)
         share = at - left
-        if share == 0 or share == 1:
-            out.append(values[left + int(share)])
+        first, second = values[left], values[left + 1]
+        if share in (0, 1):
+            out.append(second if share else first)
+        elif math.isfinite(first) and math.isfinite(second):
+            # Rounding must not lead out of what the frame was made for.
+            between = first * (1 - share) + second * share
+            out.append(min(max(between, min(first, second)), max(first, second)))
         else:
-            out.append(values[left] * (1 - share) + values[left + 1] * share)
+            out.append(math.nan)
     return out
