@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from otero.model.histograms import Histograms
 from otero.model.labels import LabelBytes
 
 
@@ -30,13 +31,14 @@ class Metadata:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MetricBatch:
-    """N float samples as columns, ready for the intake.
+    """N samples as columns, ready for the intake.
 
     refs      int64 [N]: references of the series registry (`storage/registry.py`). A scraper hands over the very same
               array object at each scrape of an unchanged target, which is what the head's fast path looks for.
     times_ms  int64 [N].
     values    float64 [N]; STALE marks the end of a series.
     start_ms  int64 [N] or None: start timestamps, 0 where unknown.
+    histograms  what boxed values (`model.histograms.box`) point into; None when every sample is a float.
     Ownership passes to the receiver with the call; neither side mutates the arrays afterwards.
     """
 
@@ -46,6 +48,7 @@ class MetricBatch:
     start_ms: NDArray[np.int64] | None = None
     exemplars: tuple[Exemplar, ...] = ()
     metadata: tuple[Metadata, ...] = field(default=())
+    histograms: Histograms | None = None
 
     def __len__(self) -> int:
         return len(self.refs)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from otero.model.histograms import Histograms
 from otero.model.labels import LabelTable
 
 STALE_BITS = np.uint64(0x7FF0_0000_0000_0002)
@@ -40,6 +41,8 @@ class SampleBlock:
              at that time (always where the time is NO_TIME), STALE where it ended.
     clean    True when no value is STALE or ABSENT, so that a kernel may skip looking for them.
     start_ms int64 [T, S] or None: start timestamps (when the counter began), 0 where unknown.
+    histograms  what boxed values (`model.histograms.box`) point into; None when there is none. A block with boxes is
+             never `clean`.
 
     Series that share nothing are the case G == S. Owned by nobody and shared by all: never mutated.
     """
@@ -50,6 +53,7 @@ class SampleBlock:
     values: NDArray[np.float64]
     clean: bool = False
     start_ms: NDArray[np.int64] | None = None
+    histograms: Histograms | None = None
 
     @property
     def series_count(self) -> int:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from otero.model.histograms import Histograms
 from otero.model.labels import LabelTable
 from otero.query.notes import Note
 from otero.query.series import StepMatrix, Steps
@@ -28,11 +29,12 @@ class String:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Vector:
-    """An instant vector: one value for each of S label sets, in the order that is meant."""
+    """An instant vector: one value for each of S label sets, in the order that is meant; boxed where it is a histogram."""
 
     labels: LabelTable
     time_ms: int
     values: NDArray[np.float64]
+    histograms: Histograms | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,13 +49,15 @@ class Matrix:
 class RawMatrix:
     """An instant query of a range selector: samples with their own times.
 
-    offsets intp [S + 1]: series i has the samples offsets[i]:offsets[i + 1] of `times_ms` and `values`.
+    offsets intp [S + 1]: series i has the samples offsets[i]:offsets[i + 1] of `times_ms` and `values`, boxed where
+            they are histograms.
     """
 
     labels: LabelTable
     offsets: NDArray[np.intp]
     times_ms: NDArray[np.int64]
     values: NDArray[np.float64]
+    histograms: Histograms | None = None
 
 
 @dataclass(frozen=True, slots=True)

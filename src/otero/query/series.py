@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from otero.model.histograms import Histograms
 from otero.model.labels import LabelTable
 
 
@@ -41,6 +42,7 @@ class StepMatrix:
     values  float64 [steps, S], time-major, C-contiguous where it was made by us.
     present bool [steps, S], or None when every series has a value at every step. Where it is False the value is
             meaningless (often NaN). A NaN that is present is an ordinary value.
+    histograms  what boxed values (`model.histograms.box`) point into; None when every value is a float.
     drop_name bool [S] or None for nowhere: the metric name of this series goes away when the query ends
             (Prometheus' delayed name removal; unused without that feature).
     Never mutated once handed over.
@@ -50,6 +52,7 @@ class StepMatrix:
     values: NDArray[np.float64]
     present: NDArray[np.bool_] | None = None
     drop_name: NDArray[np.bool_] | None = None
+    histograms: Histograms | None = None
 
     @property
     def step_count(self) -> int:
@@ -70,6 +73,7 @@ class StepMatrix:
             self.values.take(series, axis=1),
             None if self.present is None else self.present.take(series, axis=1),
             None if self.drop_name is None else self.drop_name[series],
+            self.histograms,
         )
 
 
