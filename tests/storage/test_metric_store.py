@@ -289,7 +289,9 @@ def test_a_lower_series_limit_loses_nothing_that_was_acknowledged(tmp_path: Path
     oracle = Oracle()
     with opened(tmp_path, clock) as store:
         oracle.write(store, [key("a", n) for n in range(5)], [NOW_MS] * 5, [1.0] * 5)
-        subprocess.run(["cp", "-a", tmp_path, f"{tmp_path}-crashed"], check=True)  # as a crash would leave it: nothing flushed
+        subprocess.run(
+            ["cp", "-a", tmp_path, f"{tmp_path}-crashed"], check=True
+        )  # as a crash would leave it: nothing flushed
     for limit in (2, 0):
         with opened(Path(f"{tmp_path}-crashed"), clock, max_series=limit) as store:
             assert contents(store, METRIC_A, 0, NOW_MS) == oracle.samples
