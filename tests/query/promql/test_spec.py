@@ -11,16 +11,10 @@ from otero.clock import SystemClock
 from otero.model.budget import Budget
 from otero.model.matchers import Matcher, MatchOp
 from otero.model.samples import ABSENT_BITS, NO_TIME, STALE_BITS, bits
-from otero.query.promql.spec import FileReport, MemorySource, almost_equal, run_file
-from otero.query.promql.spec_language import (
-    Eval,
-    Expectation,
-    Histogram,
-    Load,
-    SpecError,
-    read_commands,
-    read_series,
-)
+from otero.query.promql.spec import FileReport, run_file
+from otero.query.promql.spec_compare import almost_equal
+from otero.query.promql.spec_language import Eval, Expectation, Load, SpecError, read_commands, read_series
+from otero.query.promql.spec_source import MemorySource
 
 
 def test_sequences() -> None:
@@ -36,20 +30,6 @@ def test_sequences() -> None:
 def test_labels_only_and_quoted_metric_names() -> None:
     assert read_series("{} 1").labels == {}
     assert read_series('{"my.metric", a="b"} 1').labels == {"__name__": "my.metric", "a": "b"}
-
-
-def test_histogram_literals_are_read() -> None:
-    line = read_series("h {{schema:1 sum:-3 count:22 buckets:[5 10 7] counter_reset_hint:gauge}}x1 {{}}")
-    histogram = Histogram(
-        {
-            "schema": 1.0,
-            "sum": -3.0,
-            "count": 22.0,
-            "buckets": (5.0, 10.0, 7.0),
-            "counter_reset_hint": "gauge",
-        }
-    )
-    assert line.items == [histogram, histogram, Histogram({})]
 
 
 def test_start_timestamps() -> None:
@@ -215,14 +195,6 @@ def test_every_wrong_answer_fails_at_its_line(tmp_path: Path) -> None:
     assert [failure.line for failure in report.failures] == lines
     assert report.passed == 0
     assert not [failure for failure in report.failures if failure.reason.startswith("crash")]
-
-
-def test_native_histograms_are_unsupported_and_not_failures(tmp_path: Path) -> None:
-    report = run(
-        tmp_path,
-        "load 1m\n h {{sum:1}}\n m 1\n\neval instant at 0 h\n  h {{sum:1}}\n\neval instant at 0 m\n  m 1\n",
-    )
-    assert (report.passed, len(report.failures), [case.line for case in report.unsupported]) == (1, 0, [5])
 
 
 def test_the_command_prints_counts_and_failures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

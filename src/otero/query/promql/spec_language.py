@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from otero.errors import BadInput
 from otero.model.labels import METRIC_NAME
 from otero.query.promql.durations import parse_duration
+from otero.query.promql.spec_histograms import Histogram, HistogramError, read_histogram, repeated
 from otero.query.syntax import scan_string, unquote
 
 _EVAL = re.compile(
@@ -21,7 +22,7 @@ _EXPECT = re.compile(
 _EXPECT_RANGE = re.compile(r"expect range vector\s+from\s+(\S+)\s+to\s+(\S+)\s+step\s+(\S+)")
 _NUMBER = r"(?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?|[iI]nf|[nN]a[nN])"
 _ITEM = re.compile(rf"([-+]?{_NUMBER})(?:([-+]{_NUMBER}))?(?:x([0-9]+))?")
-_HISTOGRAM = re.compile(r"\{\{(.*?)\}\}(?:([-+])\{\{(.*?)\}\})?(?:x([0-9]+))?")
+_HISTOGRAM = re.compile(r"\{\{([^{}]*)\}\}(?:(?:([-+])\{\{([^{}]*)\}\})?x([0-9]+))?")
 _ST_ITEM = re.compile(r"(\*|[-+]?[0-9]+(?:ms|[smhdwy])?)(?:([-+][0-9]+(?:ms|[smhdwy])?))?(?:x([0-9]+))?")
 _NAME = re.compile(r"[A-Za-z_:][A-Za-z0-9_:]*")
 MAX_REPEAT = 1_000_000
@@ -30,13 +31,6 @@ MAX_REPEAT = 1_000_000
 
 class SpecError(BadInput):
     """A test file that cannot be read."""
-
-
-@dataclass(frozen=True, slots=True)
-class Histogram:
-    """A native histogram as it is written: field -> number, list of numbers or word."""
-
-    fields: dict[str, float | tuple[float, ...] | str]
 
 
 Item = float | Histogram | None
@@ -77,6 +71,9 @@ class Expectation:
         if self.text is None:
             return True
         return re.search(self.text, message) is not None if self.regex else self.text == message
+
+    def __str__(self) -> str:
+        return "any" if self.text is None else f"/{self.text}/" if self.regex else self.text
 
 
 @dataclass(slots=True)
@@ -345,7 +342,7 @@ def _items(item: str) -> list[Item]:
         found = _HISTOGRAM.fullmatch(item)
         if found is None:
             raise SpecError(f'invalid histogram "{item}"')
-        return [read_histogram(found[1])] * (_count(found[4] or "0") + 1)
+        return list(_histograms(*found.groups()))
     found = _ITEM.fullmatch(item)
     if found is None:
         raise SpecError(f'invalid series value "{item}"')
@@ -358,14 +355,11 @@ def _items(item: str) -> list[Item]:
     return out
 
 
-def read_histogram(text: str) -> Histogram:
-    """What stands between `{{` and `}}`."""
-    fields: dict[str, float | tuple[float, ...] | str] = {}
-    for name, value in re.findall(r"([a-z_]+):(\[[^\]]*\]|\S+)", text):
-        if value.startswith("["):
-            fields[name] = tuple(float(number) for number in value[1:-1].split())
-        elif (number := _number(value)) is not None:
-            fields[name] = number
-        else:
-            fields[name] = value
-    return Histogram(fields)
+def _histograms(base: str, sign: str | None, step: str | None, times: str | None) -> list[Histogram]:
+    try:
+        first = read_histogram(base)
+        if step is None:
+            return [first] * (_count(times or "0") + 1)
+        return repeated(first, read_histogram(step), _count(times or "0"), -1 if sign == "-" else 1)
+    except HistogramError as error:
+        raise SpecError(str(error)) from None
