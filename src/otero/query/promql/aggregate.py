@@ -108,12 +108,12 @@ def _repair(result: Values, tile: Values, magnitude: Values, groups: Groups) -> 
     for step, group in zip(*np.nonzero(~(magnitude < _HUGE)), strict=True):
         members = tile[step, groups == group]
         if np.isfinite(members).all():
-            result[step, group] = _neumaier(members.tolist())
+            result[step, group] = neumaier(members.tolist())
         else:
             result[step, group] = np.add.reduce(members)
 
 
-def _neumaier(numbers: list[float]) -> float:
+def neumaier(numbers: list[float]) -> float:
     result = compensation = 0.0
     for number in numbers:
         result, compensation = _add(number, result, compensation)
@@ -140,11 +140,11 @@ def average(values: Values, present: Mask | None, groups: Groups, count: int) ->
             here = here & present[step]
         members = values[step, here]
         if len(members) and np.isfinite(members).all():
-            out[step, group] = _overflowing_mean(members.tolist())
+            out[step, group] = overflowing_mean(members.tolist())
     return out
 
 
-def _overflowing_mean(numbers: list[float]) -> float:
+def overflowing_mean(numbers: list[float]) -> float:
     result, compensation, mean = numbers[0], 0.0, numbers[0]
     incremental = False
     for position, number in enumerate(numbers[1:], start=2):
