@@ -66,6 +66,7 @@ class Otero:
             self.store,
             lookback_ms=config.query.lookback_delta,
             default_step_ms=config.prometheus.global_.evaluation_interval,
+            features=config.query.features,
         )
         self.queries = QueryPool(
             clock,

@@ -53,20 +53,33 @@ class FileReport:
         return all(finding.severity is not Severity.ERROR for finding in self.findings)
 
 
-def check_files(paths: Sequence[Path], environ: Mapping[str, str] | None = None) -> list[FileReport]:
+@dataclass(frozen=True, slots=True)
+class _Surroundings:
+    """What files are checked against: environment variables, and the feature flags of PromQL that are on."""
+
+    environ: Mapping[str, str]
+    features: frozenset[str]
+
+
+def check_files(
+    paths: Sequence[Path],
+    environ: Mapping[str, str] | None = None,
+    *,
+    features: frozenset[str] = frozenset(),
+) -> list[FileReport]:
     """One report per file, in order. A file that cannot be read is a finding, too."""
-    environ = os.environ if environ is None else environ
-    return [_check_file(path, environ) for path in paths]
+    around = _Surroundings(os.environ if environ is None else environ, features)
+    return [_check_file(path, around) for path in paths]
 
 
-def _check_file(path: Path, environ: Mapping[str, str]) -> FileReport:
+def _check_file(path: Path, around: _Surroundings) -> FileReport:
     kind = Kind.UNKNOWN
     reader = Reader(str(path), path.absolute().parent)
     try:
         data = read_file(path)
         node = parse_json(data, str(path)) if data.lstrip()[:1] == b"{" else parse(data, str(path))
         kind = kind_of(node)
-        _CHECKS.get(kind, _check_nothing)(node, reader, path, environ)
+        _CHECKS.get(kind, _check_nothing)(node, reader, path, around)
     except BadConfig as error:
         known = set(reader.problems)
         reader.problems += [problem for problem in error.problems if problem not in known]
@@ -76,38 +89,38 @@ def _check_file(path: Path, environ: Mapping[str, str]) -> FileReport:
     return FileReport(path, kind, tuple(findings), kind not in NOT_CHECKED_YET)
 
 
-def _check_prometheus(node: Node, reader: Reader, _path: Path, environ: Mapping[str, str]) -> None:
-    config, _ = read_prometheus(node, reader, environ)
+def _check_prometheus(node: Node, reader: Reader, _path: Path, around: _Surroundings) -> None:
+    config, _ = read_prometheus(node, reader, around.environ)
     check_references(config, node, reader)
 
 
-def _check_otero(_node: Node, reader: Reader, path: Path, environ: Mapping[str, str]) -> None:
-    reader.warnings += load(path, environ=environ).warnings
+def _check_otero(_node: Node, reader: Reader, path: Path, around: _Surroundings) -> None:
+    reader.warnings += load(path, environ=around.environ).warnings
 
 
-def _check_web(node: Node, reader: Reader, _path: Path, _environ: Mapping[str, str]) -> None:
+def _check_web(node: Node, reader: Reader, _path: Path, _around: _Surroundings) -> None:
     web = reader.read(node, WebConfig)
     if isinstance(web, WebConfig):
         check_files_exist(web, node, reader)
 
 
-def _check_targets(node: Node, reader: Reader, _path: Path, _environ: Mapping[str, str]) -> None:
+def _check_targets(node: Node, reader: Reader, _path: Path, _around: _Surroundings) -> None:
     reader.read(node, tuple[TargetGroup, ...])
 
 
-def _check_rules(node: Node, reader: Reader, _path: Path, _environ: Mapping[str, str]) -> None:
-    check_rules(node, reader)
+def _check_rules(node: Node, reader: Reader, _path: Path, around: _Surroundings) -> None:
+    check_rules(node, reader, around.features)
 
 
-def _check_unknown(node: Node, reader: Reader, _path: Path, _environ: Mapping[str, str]) -> None:
+def _check_unknown(node: Node, reader: Reader, _path: Path, _around: _Surroundings) -> None:
     reader.problem("not a file that Otero knows: none of its keys tells of what kind it is", node)
 
 
-def _check_nothing(_node: Node, _reader: Reader, _path: Path, _environ: Mapping[str, str]) -> None:
+def _check_nothing(_node: Node, _reader: Reader, _path: Path, _around: _Surroundings) -> None:
     """Reading it has shown its syntax and duplicate keys; the rest is a later release's."""
 
 
-_CHECKS: dict[Kind, Callable[[Node, Reader, Path, Mapping[str, str]], None]] = {
+_CHECKS: dict[Kind, Callable[[Node, Reader, Path, _Surroundings], None]] = {
     Kind.PROMETHEUS: _check_prometheus,
     Kind.OTERO: _check_otero,
     Kind.WEB: _check_web,

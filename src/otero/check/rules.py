@@ -73,15 +73,15 @@ class RuleFile(_Part, frozen=True, kw_only=True):
             seen.add(group.name)
 
 
-def check_rules(node: Node, reader: Reader) -> None:
-    """Notes the problems of a rule file in `reader`."""
+def check_rules(node: Node, reader: Reader, features: frozenset[str]) -> None:
+    """Notes the problems of a rule file in `reader`; expressions may use the given feature flags of PromQL."""
     rules = reader.read(node, RuleFile)
-    _check_expressions(node, reader)
+    _check_expressions(node, reader, features)
     if isinstance(rules, RuleFile):
         _warn_of_duplicates(rules, node, reader)
 
 
-def _check_expressions(node: Node, reader: Reader) -> None:
+def _check_expressions(node: Node, reader: Reader, features: frozenset[str]) -> None:
     groups = node.entries.get("groups") if isinstance(node, Map) else None
     for group_index, group in enumerate(groups.items if isinstance(groups, List) else ()):
         rules = group.entries.get("rules") if isinstance(group, Map) else None
@@ -92,7 +92,7 @@ def _check_expressions(node: Node, reader: Reader) -> None:
                 continue
             path = f"groups[{group_index}].rules[{index}].expr"
             try:
-                parse_promql(text)
+                parse_promql(text, features=features)
             except BadInput as error:
                 reader.problem(f"could not parse expression: {error}", expression, path)
 

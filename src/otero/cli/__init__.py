@@ -53,6 +53,7 @@ def serve(
     listen: str | None = None,
     receiver: tuple[str, ...] = (),
     web_config: Path | None = None,
+    enable_feature: tuple[str, ...] = (),
     insecure: bool = False,
     log_level: str = "info",
 ) -> int:
@@ -86,6 +87,8 @@ def serve(
         Open a receiver on its usual port (served by a later release).
     web_config
         Prometheus' web configuration file: TLS and basic authentication.
+    enable_feature
+        Feature flags of PromQL, named as Prometheus names them; commas or repeated.
     insecure
         Allow listening beyond this machine without authentication.
     log_level
@@ -108,25 +111,41 @@ def serve(
         listen=listen,
         receivers=receiver,
         web_config=web_config,
+        enable_feature=enable_feature,
         insecure=insecure,
     )
     return uvloop.run(run(flags, log_level))
 
 
 @app.command
-def check(*files: Path) -> int:
+def check(*files: Path, enable_feature: tuple[str, ...] = ()) -> int:
     """Say of what kind each file is and what is wrong with it, with its line.
 
     Example: `otero check prometheus.yml otero.yml`
 
     Exit code 0: good, 1: findings, 2: a file cannot be read.
+
+    Parameters
+    ----------
+    files
+        Any of the files that Otero reads.
+    enable_feature
+        Feature flags of PromQL that the server will have, named as Prometheus names them; commas or repeated.
     """
     from otero.cli.check import check as run
+    from otero.config import check_features
+    from otero.errors import BadField
 
     if not files:
         print("otero check: name at least one file, such as: otero check prometheus.yml", file=sys.stderr)
         return 2
-    return run(list(files))
+    features = frozenset(name for names in enable_feature for name in names.split(",") if name)
+    try:
+        check_features(sorted(features))
+    except BadField as error:
+        print(f"otero check: --enable-feature: {error}", file=sys.stderr)
+        return 2
+    return run(list(files), features)
 
 
 @app.command

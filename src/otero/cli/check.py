@@ -7,8 +7,8 @@ from otero.check import FileReport, Severity, check_files
 from otero.source import is_file
 
 
-def check(files: list[Path]) -> int:
-    """Prints what each file is and what is wrong with it.
+def check(files: list[Path], features: frozenset[str] = frozenset()) -> int:
+    """Prints what each file is and what is wrong with it; `features` are the flags of PromQL that are on.
 
     Returns 0 when all is good (warnings allowed), 1 with findings, 2 when a file cannot be read at all.
     """
@@ -20,7 +20,7 @@ def check(files: list[Path]) -> int:
         print(f"otero check: {file}: no such file", file=sys.stderr)
     if missing:
         return 2
-    reports = check_files(files)
+    reports = check_files(files, features=features)
     for report in reports:
         print(f"{report.file}: {report.kind}: {_verdict(report)}")
         for finding in report.findings:

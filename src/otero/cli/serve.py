@@ -25,6 +25,7 @@ class Flags:
     listen: str | None = None
     receivers: tuple[str, ...] = ()
     web_config: Path | None = None
+    enable_feature: tuple[str, ...] = ()
     insecure: bool = False
 
     def read(self) -> Config:
@@ -45,6 +46,7 @@ class Flags:
             data=self.data,
             listen=self.listen,
             web_config=self.web_config,
+            features=[name for names in self.enable_feature for name in names.split(",") if name],
         )
 
     def shown(self) -> dict[str, str]:

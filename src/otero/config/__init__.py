@@ -12,10 +12,11 @@ from otero.config.otero import (
     Host,
     OteroConfig,
     OteroStorage,
-    QueryLimits,
+    QueryConfig,
     Retention,
     SeriesLimits,
     Token,
+    check_features,
     check_listen,
 )
 from otero.config.prometheus import PrometheusConfig, load_prometheus, read_prometheus
@@ -32,12 +33,13 @@ __all__ = [
     "OteroConfig",
     "OteroStorage",
     "PrometheusConfig",
-    "QueryLimits",
+    "QueryConfig",
     "Retention",
     "SeriesLimits",
     "TlsServerConfig",
     "Token",
     "WebConfig",
+    "check_features",
     "effective_yaml",
     "load",
 ]
@@ -84,7 +86,7 @@ class Config:
         return self.otero.auth
 
     @property
-    def query(self) -> QueryLimits:
+    def query(self) -> QueryConfig:
         return self.otero.query
 
     @property
@@ -114,6 +116,7 @@ def load(
     data: Path | None = None,
     listen: str | None = None,
     web_config: Path | None = None,
+    features: Sequence[str] = (),
     environ: Mapping[str, str] | None = None,
 ) -> Config:
     """The configuration of these files; a flag wins over the key of the same name in otero.yml.
@@ -144,6 +147,12 @@ def load(
             changes["listen"] = listen
         except BadField as error:
             loading.problems.append(Problem(str(error), path="--listen"))
+    if features:
+        try:
+            check_features(features)
+            changes["query"] = replace(otero.query, features=(*otero.query.features, *features))
+        except BadField as error:
+            loading.problems.append(Problem(str(error), path="--enable-feature"))
     otero = replace(otero, **changes)
     config = Config(
         otero=otero,

@@ -1,12 +1,14 @@
 """otero.yml: what Otero is told besides the files that teams already have."""
 
 import ipaddress
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 import msgspec
 
 from otero.errors import BadField
 from otero.fields import Duration, FilePath, Secret, Size
+from otero.query.promql.engine import FEATURES
 from otero.source import Unserved
 
 _DAY_MS = 86_400_000
@@ -48,18 +50,27 @@ class OteroStorage(Part, frozen=True, kw_only=True):
                 raise BadField(f"{name} must be at least 1MiB", name)
 
 
-class QueryLimits(Part, frozen=True, kw_only=True):
-    """Bounds of each query; the defaults are Prometheus'."""
+def check_features(names: Sequence[str], at: str = "") -> None:
+    """Raises BadField for a name that is no feature flag of queries."""
+    for name in names:
+        if name not in FEATURES:
+            raise BadField(f'unknown feature "{name}"; there are {", ".join(sorted(FEATURES))}', at)
+
+
+class QueryConfig(Part, frozen=True, kw_only=True):
+    """Bounds of each query and the feature flags of PromQL; the defaults are Prometheus'."""
 
     timeout: Duration = Duration(120_000)
     max_samples: int = 50_000_000
     max_concurrency: int = 20
     lookback_delta: Duration = Duration(300_000)
+    features: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for name in self.__struct_fields__:
+        for name in ("timeout", "max_samples", "max_concurrency", "lookback_delta"):
             if getattr(self, name) <= 0:
                 raise BadField(f"{name} must be greater than 0", name)
+        check_features(self.features, "features")
 
 
 class SeriesLimits(Part, frozen=True, kw_only=True):
@@ -127,7 +138,7 @@ class OteroConfig(Part, frozen=True, kw_only=True):
     storage: OteroStorage = OteroStorage()
     listen: str = "127.0.0.1:9090"
     auth: Auth = Auth()
-    query: QueryLimits = QueryLimits()
+    query: QueryConfig = QueryConfig()
     limits: SeriesLimits = SeriesLimits()
 
     def __post_init__(self) -> None:

@@ -19,6 +19,7 @@ from otero.query.notes import Notes
 from otero.query.promql import ast
 from otero.query.promql.evaluate import Evaluator
 from otero.query.promql.naming import finish_names, label_order, without_absent
+from otero.query.promql.parser import FEATURES as LANGUAGE_FEATURES
 from otero.query.promql.parser import parse
 from otero.query.promql.plan import Edges, Plan, depends_on_edges, hints, make_plan, without_parens
 from otero.query.promql.selectors import Samples, SampleSource
@@ -31,6 +32,9 @@ MAX_POINTS_PER_SERIES = 11_000
 
 DELAYED_NAME_REMOVAL = "promql-delayed-name-removal"
 TYPE_AND_UNIT_LABELS = "type-and-unit-labels"
+
+FEATURES = LANGUAGE_FEATURES | {DELAYED_NAME_REMOVAL, TYPE_AND_UNIT_LABELS}
+"""Every feature flag of queries, named as Prometheus' `--enable-feature` names them."""
 
 _KEPT_PLANS = 512
 

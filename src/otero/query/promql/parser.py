@@ -55,7 +55,7 @@ EXPERIMENTAL_FUNCTIONS = "promql-experimental-functions"
 EXTENDED_RANGES = "promql-extended-range-selectors"
 FILL_MODIFIERS = "promql-binop-fill-modifiers"
 FEATURES = frozenset({EXPERIMENTAL_FUNCTIONS, DURATION_EXPRESSIONS, EXTENDED_RANGES, FILL_MODIFIERS})
-"""Every feature flag that widens the language."""
+"""Every feature flag that widens the language; `engine.FEATURES` has those too that change results."""
 
 MAX_LENGTH = 256 * 1024
 """Characters of one query."""
