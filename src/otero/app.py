@@ -25,6 +25,7 @@ from otero.http_client import Hosts
 from otero.http_server import Access, HttpServer, Tls, bind, is_loopback, split_listen
 from otero.ingest.host import HostCollector
 from otero.ingest.intake import Intake
+from otero.ingest.receivers.remote_write import RemoteWriteReceiver
 from otero.ingest.scrape.config import ScrapeConfig
 from otero.ingest.scrape.discovery_config import TargetGroup
 from otero.ingest.scrape.manager import ScrapeManager
@@ -62,6 +63,12 @@ class Otero:
         self.intake = Intake(self.store)
         self.scrapes = ScrapeManager(self.intake, clock, hosts=Hosts(config.hosts))
         self.host = HostCollector(self.intake, clock, config.host.interval) if config.collects_host else None
+        self.remote_write = RemoteWriteReceiver(
+            self.intake,
+            clock,
+            retention_ms=config.storage.retention.metrics,
+            max_bytes=config.limits.remote_write_bytes,
+        )
         self.engine = Engine(
             self.store,
             lookback_ms=config.query.lookback_delta,
@@ -80,6 +87,7 @@ class Otero:
             engine=self.engine,
             queries=self.queries,
             scrapes=self.scrapes,
+            remote_write=self.remote_write,
             lifecycle=self,
             flags=flags,
         )

@@ -20,6 +20,7 @@ from otero.api.problem import plain_problem, prometheus_problem
 from otero.api.prometheus.federate import FederateRoutes
 from otero.api.prometheus.metadata import MetadataRoutes
 from otero.api.prometheus.query import QueryRoutes
+from otero.api.prometheus.remote_write import RemoteWriteRoutes
 from otero.api.prometheus.status import StatusRoutes
 from otero.api.prometheus.targets import TargetRoutes
 from otero.errors import NotFound, Unavailable
@@ -32,7 +33,6 @@ _LATER = {
     "/api/v1/rules": "rules are evaluated by a later release",
     "/api/v1/alerts": "alerts are raised by a later release",
     "/api/v1/alertmanagers": "alerts are sent by a later release",
-    "/api/v1/write": "remote write is received by a later release",
     "/api/v1/read": "remote read is served by a later release",
 }
 
@@ -42,6 +42,7 @@ def build_api(context: ApiContext, access: Access, headers: Mapping[str, str]) -
     query, metadata = QueryRoutes(context), MetadataRoutes(context)
     targets, status = TargetRoutes(context), StatusRoutes(context)
     federate, health = FederateRoutes(context), HealthRoutes(context)
+    remote_write = RemoteWriteRoutes(context.remote_write)
     both = ["GET", "POST"]
     prometheus: list[tuple[str, Handler, list[str]]] = [
         ("/api/v1/query", query.query, both),
@@ -61,6 +62,7 @@ def build_api(context: ApiContext, access: Access, headers: Mapping[str, str]) -
         ("/api/v1/status/runtimeinfo", status.runtimeinfo, ["GET"]),
         ("/api/v1/status/buildinfo", status.buildinfo, ["GET"]),
         ("/api/v1/status/tsdb", status.tsdb, ["GET"]),
+        ("/api/v1/write", remote_write.write, ["POST"]),
         *((path, _later(reason), [*both, "PUT"]) for path, reason in _LATER.items()),
     ]
     plain: list[tuple[str, Handler, list[str]]] = [

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from otero.api.queries import QueryPool
 from otero.clock import Clock
+from otero.ingest.receivers.remote_write import RemoteWriteReceiver
 from otero.ingest.scrape.manager import ScrapeManager
 from otero.query.promql.engine import Engine
 from otero.storage.metrics import MetricStore
@@ -54,5 +55,6 @@ class ApiContext:
     engine: Engine
     queries: QueryPool
     scrapes: ScrapeManager
+    remote_write: RemoteWriteReceiver
     lifecycle: Lifecycle
     flags: Mapping[str, str]

@@ -74,15 +74,18 @@ class QueryConfig(Part, frozen=True, kw_only=True):
 
 
 class SeriesLimits(Part, frozen=True, kw_only=True):
-    """Series budgets: beyond them new series are refused and counted. 0 means no limit."""
+    """Series budgets: beyond them new series are refused and counted; 0 means no limit. And the largest requests."""
 
     series: int = 2_000_000
     series_per_job: int = 0
+    remote_write_bytes: Size = Size(64 << 20)
 
     def __post_init__(self) -> None:
         for name in self.__struct_fields__:
             if getattr(self, name) < 0:
                 raise BadField(f"{name} must not be negative", name)
+        if not self.remote_write_bytes:
+            raise BadField("remote_write_bytes must be greater than 0", "remote_write_bytes")
 
 
 class Token(Part, frozen=True, kw_only=True):
