@@ -12,12 +12,14 @@ from hypothesis import strategies as st
 
 from otero.clock import ManualClock
 from otero.errors import BadInput, Unavailable
+from otero.model.histograms import Histograms, box, boxed_rows
 from otero.model.labels import encode_labels
 from otero.model.metrics import Exemplar, Metadata, MetricBatch
 from otero.model.samples import STALE, bits
 from otero.storage.journal import Journal, Record
 from otero.storage.journal_metrics import Kind, MetricReader, MetricWriter
 from otero.storage.registry import SeriesRegistry
+from tests.histogram_samples import described, one
 
 
 def open_journal(folder: Path, **settings_: object) -> Journal:
@@ -227,6 +229,26 @@ def test_processes_that_share_a_segment_may_number_series_differently(tmp_path: 
         for tick in range(2)
         for n in range(4)
     }
+    journal.close()
+
+
+def test_histograms_survive_beside_floats_and_starts(tmp_path: Path) -> None:
+    journal = open_journal(tmp_path)
+    registry = SeriesRegistry(ManualClock())
+    refs = registry.resolve([encode_labels({"__name__": "m", "n": str(n)}) for n in range(4)])
+    held = Histograms.concat([one(3, {n: float(n)}, zero_count=n) for n in range(3)])
+    values = np.array([1.5, *box(np.array([2, 0])), STALE])
+    starts = np.array([0, 5, 6, 0])
+    MetricWriter(journal, registry).append(MetricBatch(refs, np.arange(4), values, starts, histograms=held))
+    other = SeriesRegistry(ManualClock())
+    reader = MetricReader(other)
+    batch = next(b for record in journal.read() if (b := reader.batch(record)) is not None)
+    assert batch.histograms is not None
+    assert batch.start_ms is not None
+    assert batch.start_ms.tolist() == starts.tolist()
+    assert bits(batch.values).tolist() == bits(values).tolist()
+    for row in boxed_rows(batch.values)[1:3].tolist():
+        assert described(batch.histograms, row) == described(held, row)
     journal.close()
 
 

@@ -3,6 +3,7 @@
 import contextlib
 import subprocess
 import sys
+import tarfile
 import textwrap
 import time
 from collections.abc import Iterator
@@ -17,12 +18,14 @@ from hypothesis import strategies as st
 from otero.clock import ManualClock
 from otero.errors import Conflict
 from otero.model.budget import Budget
+from otero.model.histograms import Histograms, box, boxed_rows, is_boxed
 from otero.model.labels import LabelBytes, decode_labels, encode_labels
 from otero.model.matchers import Matcher, MatchOp
 from otero.model.metrics import Exemplar, Metadata, MetricBatch
-from otero.model.samples import ABSENT_BITS, NO_TIME, STALE, bits
+from otero.model.samples import ABSENT_BITS, NAN_BITS, NO_TIME, STALE, bits
 from otero.storage.backup import backup, restore
 from otero.storage.metrics import MetricStore, StorageSettings
+from tests.histogram_samples import Described, described, one, single
 
 HOUR_MS = 3_600_000
 NOW_MS = time.time_ns() // 1_000_000 // HOUR_MS * HOUR_MS
@@ -47,20 +50,35 @@ def key(metric: str, number: int) -> LabelBytes:
     )
 
 
+Cell = int | Described
+"""The bits of a float, or a histogram."""
+
+
 def contents(
     store: MetricStore, matchers: list[Matcher], start_ms: int, end_ms: int
-) -> dict[LabelBytes, dict[int, int]]:
-    """Bits of the values by series and time, each series checked to be in one block."""
+) -> dict[LabelBytes, dict[int, Cell]]:
+    """Samples by series and time, each series checked to be in one block."""
     budget = Budget(ManualClock(), timeout_s=1000, max_samples=10**9)
-    out: dict[LabelBytes, dict[int, int]] = {}
+    out: dict[LabelBytes, dict[int, Cell]] = {}
     for block in store.select(matchers, start_ms, end_ms, budget):
         raw = bits(np.ascontiguousarray(block.values))
+        boxes = boxed_rows(block.values)
+        held = block.histograms
+        assert not (block.clean and is_boxed(block.values).any())
+        assert (held is not None) == bool((boxes >= 0).any())
+        if held is not None:
+            assert len(held) == len(np.unique(boxes[boxes >= 0])), "only what the block needs"
         for column, labels in enumerate(block.labels.rows()):
             times = block.times_ms[:, block.group[column]]
             there = (
                 (times != NO_TIME) & (raw[:, column] != ABSENT_BITS) & (times >= start_ms) & (times <= end_ms)
             )
-            samples = dict(zip(times[there].tolist(), raw[there, column].tolist(), strict=True))
+            samples: dict[int, Cell] = dict(
+                zip(times[there].tolist(), raw[there, column].tolist(), strict=True)
+            )
+            for time_ms, row in zip(times[there].tolist(), boxes[there, column].tolist(), strict=True):
+                if held is not None and row >= 0:
+                    samples[time_ms] = described(held, row)
             name = encode_labels(labels)
             assert name not in out
             if samples:
@@ -75,7 +93,7 @@ METRIC_A = [Matcher("__name__", MatchOp.EQUAL, "a")]
 
 @dataclass
 class Oracle:
-    samples: dict[LabelBytes, dict[int, int]] = field(default_factory=dict)
+    samples: dict[LabelBytes, dict[int, Cell]] = field(default_factory=dict)
 
     def write(
         self, store: MetricStore, keys: list[LabelBytes], times: list[int], values: list[float]
@@ -85,6 +103,30 @@ class Oracle:
         store.append(MetricBatch(refs, np.array(times, np.int64), column))
         for name, time_ms, raw in zip(keys, times, bits(column).tolist(), strict=True):
             self.samples.setdefault(name, {})[time_ms] = raw
+
+    def of(self, metric: str) -> dict[LabelBytes, dict[int, Cell]]:
+        """The samples of one metric."""
+        return {
+            name: s
+            for name, s in self.samples.items()
+            if f"\udcff{metric}\udcff".encode("utf-8", "surrogateescape") in name
+        }
+
+    def write_mixed(
+        self,
+        store: MetricStore,
+        keys: list[LabelBytes],
+        times: list[int],
+        cells: list[float | int],
+        histograms: Histograms,
+    ) -> None:
+        """Floats as they are, whole numbers as rows of `histograms`."""
+        refs = store.registry.resolve(keys)
+        column = np.array([box(np.array([c]))[0] if isinstance(c, int) else c for c in cells], np.float64)
+        store.append(MetricBatch(refs, np.array(times, np.int64), column, histograms=histograms))
+        for name, time_ms, cell, raw in zip(keys, times, cells, bits(column).tolist(), strict=True):
+            held = described(histograms, cell) if isinstance(cell, int) else raw
+            self.samples.setdefault(name, {})[time_ms] = held
 
 
 operation = st.one_of(
@@ -330,13 +372,163 @@ def test_a_backup_made_while_running_restores_to_the_same(tmp_path: Path) -> Non
         for day in (9, 3, 0):
             at = [NOW_MS - day * 24 * HOUR_MS] * 5
             oracle.write(store, [key("a", n) for n in range(5)], at, [float(day)] * 5)
+        oracle.write_mixed(store, [key("a", 2)], [NOW_MS - 7], [0], one(0, {2: 5.0}))
         report = backup(store, tmp_path / "backup")
-        assert report.samples == 15
+        assert report.samples == 16
         with pytest.raises(Conflict, match="not an empty folder"):
             backup(store, tmp_path / "backup")
         assert contents(store, METRIC_A, 0, NOW_MS) == oracle.samples
     with pytest.raises(Conflict, match="holds data already"):
         restore(tmp_path / "backup", tmp_path / "data")
-    assert restore(tmp_path / "backup", tmp_path / "new").samples == 15
+    assert restore(tmp_path / "backup", tmp_path / "new").samples == 16
     with opened(tmp_path / "new", clock) as store:
         assert contents(store, METRIC_A, 0, NOW_MS) == oracle.samples
+
+
+mixed_operation = st.one_of(
+    st.tuples(st.just("scrape"), st.integers(1, 20), st.lists(single(), min_size=1, max_size=3)),
+    st.tuples(st.just("scrapes"), st.integers(8, 12), st.lists(single(), min_size=1, max_size=2)),
+    st.tuples(st.just("late"), st.integers(0, 30 * 24), st.lists(single(), min_size=2, max_size=2)),
+    st.tuples(st.just("again"), st.integers(1, 20), st.lists(single(), min_size=1, max_size=2)),
+    st.tuples(st.just("float"), st.integers(1, 20), st.just([])),
+    st.tuples(st.just("end"), st.integers(1, 20), st.just([])),
+    st.tuples(st.sampled_from(["flush", "flush", "restart", "crash", "evict"]), st.just(0), st.just([])),
+)  # fmt: skip
+
+
+@settings(
+    max_examples=12,
+    deadline=None,
+    phases=NO_SHRINK,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+@given(st.lists(mixed_operation, max_size=16))
+def test_any_history_with_histograms_reads_back(
+    tmp_path_factory: pytest.TempPathFactory, operations: list[tuple[str, int, list[Histograms]]]
+) -> None:
+    clock = ManualClock(NOW_MS)
+    path = tmp_path_factory.mktemp("store")
+    oracle = Oracle()
+    with contextlib.ExitStack() as outer:
+        stack = contextlib.ExitStack()
+        outer.callback(lambda: stack.close())
+        store = stack.enter_context(opened(path, clock))
+        last: list[int] = []
+        for what, number, parts in operations:
+            held = Histograms.concat(parts)
+            keys = [key("a", n) for n in range(number)]
+            cells: list[float | int] = [
+                n % 5 + 0.5 if n % 3 == 2 else n % len(parts or [0]) for n in range(number)
+            ]
+            match what:
+                case "scrape" | "scrapes":
+                    for _ in range(1 if what == "scrape" else 70):
+                        clock.advance(15_000)
+                        last = [clock.now_ms()] * number
+                        oracle.write_mixed(store, keys, last, cells, held)
+                case "late":
+                    at = clock.now_ms() - number * HOUR_MS - 7
+                    late = [key("a", 3), key("a", 3), key("b", 1)]
+                    oracle.write_mixed(store, late, [at, at, at], [0, 1, 0], held)
+                case "again" if last:
+                    count = min(number, len(last))
+                    oracle.write_mixed(store, keys[:count], last[:count], cells[:count], held)
+                case "float" if last:
+                    count = min(number, len(last))
+                    oracle.write(store, keys[:count], last[:count], [0.25] * count)
+                case "end":
+                    clock.advance(1000)
+                    oracle.write(store, keys, [clock.now_ms()] * number, [STALE] * number)
+                case "flush":
+                    store.flush()
+                case "evict":
+                    clock.advance(HOUR_MS)
+                    store.head.evict()
+                case "restart" | "crash":
+                    if what == "crash":
+                        crashed = path.with_name(f"{path.name}-crashed")
+                        subprocess.run(["cp", "-a", path, crashed], check=True)
+                        path = crashed
+                    stack.close()
+                    stack = contextlib.ExitStack()
+                    store = stack.enter_context(opened(path, clock))
+                case _:
+                    continue
+            assert contents(store, METRIC_A, 0, clock.now_ms()) == oracle.of("a")
+        store.flush()
+        assert contents(store, METRIC_A, 0, clock.now_ms()) == oracle.of("a")
+
+
+def test_boxes_that_stand_for_nothing_are_ordinary_nans(tmp_path: Path) -> None:
+    clock = ManualClock(NOW_MS)
+    payload = np.array([0x7FFE_0000_0000_0000, 0x7FFE_0000_0000_0005, 0x7FFE_FFFF_FFFF_FFFF], np.uint64)
+    with opened(tmp_path, clock) as store:
+        refs = store.registry.resolve([key("a", n) for n in range(3)])
+        times = np.full(3, NOW_MS)
+        store.append(MetricBatch(refs, times, payload.view(np.float64)))
+        store.append(MetricBatch(refs, times + 1, payload.view(np.float64), histograms=one(0, {1: 2.0})))
+        for _ in range(2):
+            found = contents(store, METRIC_A, 0, NOW_MS + 1)
+            assert found[key("a", 1)] == {NOW_MS: int(NAN_BITS), NOW_MS + 1: int(NAN_BITS)}
+            assert found[key("a", 2)] == {NOW_MS: int(NAN_BITS), NOW_MS + 1: int(NAN_BITS)}
+            assert found[key("a", 0)] == {NOW_MS: int(NAN_BITS), NOW_MS + 1: described(one(0, {1: 2.0}), 0)}
+            store.flush()
+    with opened(tmp_path, clock) as store:
+        assert contents(store, METRIC_A, 0, NOW_MS + 1) == found
+
+
+def test_the_heap_of_histograms_is_counted_and_shrinks_with_the_window(tmp_path: Path) -> None:
+    clock = ManualClock(NOW_MS)
+    oracle = Oracle()
+    rows = Histograms.concat([one(3, {i: float(i * n) for i in range(60)}) for n in range(20)])
+    keys = [key("a", n) for n in range(20)]
+    with opened(tmp_path, clock, head_max_bytes=4_000_000) as store:
+        idle = store.head.nbytes
+        for _ in range(2400):
+            clock.advance(15_000)
+            oracle.write_mixed(store, keys, [clock.now_ms()] * 20, list(range(20)), rows)
+        full = store.head.nbytes - idle
+        assert full > 2400 * 20 * 60 * 3
+        assert store.head.evict() == 0
+        assert store.head.nbytes - idle == full, "nothing of it is flushed"
+        store.flush()
+        store.head.evict()
+        assert store.head.nbytes < 4_000_000
+        assert 0 < store.head.window_ms < 600 * 60_000
+        assert contents(store, METRIC_A, 0, clock.now_ms()) == oracle.samples
+        clock.advance(25 * HOUR_MS)
+        store.head.evict()
+        store.head.evict()
+        assert store.head.nbytes <= idle + 200_000
+
+
+def test_a_data_directory_of_schema_1_is_upgraded_in_place(tmp_path: Path) -> None:
+    with tarfile.open(Path(__file__).parent / "fixtures" / "schema-1.tar.gz") as archive:
+        archive.extractall(tmp_path, filter="data")
+    at = 1_764_000_000_000
+    clock = ManualClock(at + 90_000)
+    name = [encode_labels({"__name__": "a", "n": str(n)}) for n in range(3)]
+    wanted: dict[LabelBytes, dict[int, Cell]] = {key: {} for key in name}
+    for tick in range(6):
+        row = np.array([tick, 0.5 * tick, STALE if tick == 5 else 7.0])
+        for one_name, raw in zip(name, bits(row).tolist(), strict=True):
+            wanted[one_name][at + 15_000 * tick] = raw
+    for _ in range(2):
+        with opened(tmp_path, clock) as store:
+            assert contents(store, METRIC_A, 0, clock.now_ms()) == wanted
+            budget = Budget(clock, timeout_s=10, max_samples=10**6)
+            starts = [
+                b.start_ms for b in store.select(METRIC_A, 0, at + 45_000, budget) if b.start_ms is not None
+            ]
+            assert [int(s.max()) for s in starts] == [at - 1000]
+            assert store.metadata() == {"a": [Metadata("a", "counter", "Help.")]}
+            assert len(store.exemplars([METRIC_A], 0, at)) == 1
+            versions = store.engine.table("SELECT groupArray(version) AS v FROM schema_versions")
+            assert sorted(versions["v"][0].as_py())[:2] == [1, 2]
+            held = one(0, {1: 2.0})
+            refs = store.registry.resolve(name[:1])
+            batch = MetricBatch(refs, np.array([clock.now_ms()]), box(np.zeros(1, np.int64)), histograms=held)
+            store.append(batch)
+            wanted[name[0]][clock.now_ms()] = described(held, 0)
+            assert contents(store, METRIC_A, 0, clock.now_ms()) == wanted
+        clock.advance(1000)

@@ -171,3 +171,40 @@ def boxed_rows(values: NDArray[np.float64]) -> NDArray[np.int64]:
 def is_boxed(values: NDArray[np.float64]) -> NDArray[np.bool_]:
     """bool, shape of `values`: which cells stand for histograms."""
     return (np.ascontiguousarray(values).view(np.uint64) & _BOX_MASK) == _BOX
+
+
+def shifted(values: NDArray[np.float64], by: int) -> NDArray[np.float64]:
+    """`values` whose boxes point `by` rows further on."""
+    rows = boxed_rows(values)
+    return np.where(rows >= 0, box(rows + by), values) if by else values
+
+
+def merged(
+    parts: Sequence[tuple[NDArray[np.float64], Histograms | None]],
+) -> tuple[list[NDArray[np.float64]], Histograms | None]:
+    """Arrays of samples whose boxes point into one `Histograms`, that of all parts; None when no part has any."""
+    held = [histograms for _, histograms in parts if histograms is not None]
+    if not held:
+        return [values for values, _ in parts], None
+    out: list[NDArray[np.float64]] = []
+    at = 0
+    for values, histograms in parts:
+        out.append(values if histograms is None else shifted(values, at))
+        at += 0 if histograms is None else len(histograms)
+    return out, Histograms.concat(held)
+
+
+def compacted(
+    values: NDArray[np.float64], histograms: Histograms | None
+) -> tuple[NDArray[np.float64], Histograms | None]:
+    """The same samples with only the rows that they stand for, each once; None when there is no box."""
+    if histograms is None:
+        return values, None
+    rows = boxed_rows(values)
+    inside = rows >= 0
+    if not inside.any():
+        return values, None
+    distinct, at = np.unique(rows[inside], return_inverse=True)
+    out = np.array(values)
+    out[inside] = box(at)
+    return out, histograms.take(distinct)

@@ -1,6 +1,6 @@
 """Metrics on their way in."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,3 +52,13 @@ class MetricBatch:
 
     def __len__(self) -> int:
         return len(self.refs)
+
+    def keep(self, rows: NDArray[np.bool_]) -> "MetricBatch":
+        """Only the samples where `rows` (bool [N]) is True."""
+        return replace(
+            self,
+            refs=self.refs[rows],
+            times_ms=self.times_ms[rows],
+            values=self.values[rows],
+            start_ms=None if self.start_ms is None else self.start_ms[rows],
+        )

@@ -5,6 +5,7 @@ DIR/engine/         the engine's own backup of every table
 """
 
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,11 +20,15 @@ from otero.storage.migrate import TABLES, steps
 
 _MANIFEST = "manifest.json"
 _ENGINE = "engine"
-_COUNT = "SELECT count() AS samples, sum(cityHash64(series, time, reinterpretAsUInt64(value), start)) AS checksum FROM samples FINAL"
+_CHECKED = {
+    "samples": "series, time, reinterpretAsUInt64(value), start",
+    "histograms": "series, time, schema, zero_threshold, zero_count, count, sum, hint, bounds, bucket, value",
+}
+"""Tables that are compared, and what of their rows."""
 
 
 class Manifest(msgspec.Struct):
-    """What a backup holds. `checksum` is over all samples, duplicates merged."""
+    """What a backup holds. `checksum` is over all samples, duplicates merged; `histograms_checksum` over native histograms."""
 
     version: str
     schema: int
@@ -31,6 +36,19 @@ class Manifest(msgspec.Struct):
     tables: list[str]
     samples: int
     checksum: int
+    histograms: int = 0
+    histograms_checksum: int = 0
+
+    def counts(self) -> "Counts":
+        """What `_count` should find."""
+        return {
+            "samples": (self.samples, self.checksum),
+            "histograms": (self.histograms, self.histograms_checksum),
+        }
+
+
+Counts = dict[str, tuple[int, int]]
+"""Rows and checksum by table."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +72,19 @@ def backup(store: MetricStore, target: Path) -> Report:
         raise BadInput(f"cannot write the backup to {target}: {error.strerror}") from None
     store.flush()
     with store.flushing_paused():
-        samples, checksum = _count(store.engine)
+        found = _count(store.engine)
         store.engine.backup(TABLES, target.resolve() / _ENGINE)
-    manifest = Manifest(__version__, max(steps()), store.now_ms(), list(TABLES), samples, checksum)
+    manifest = Manifest(
+        __version__,
+        max(steps()),
+        store.now_ms(),
+        list(TABLES),
+        *found["samples"],
+        *found["histograms"],
+    )
     (target / _MANIFEST).write_bytes(msgspec.json.format(msgspec.json.encode(manifest)))
     _check_copy(store.engine, target, manifest)
-    return Report(sum(file.stat().st_size for file in target.rglob("*") if file.is_file()), samples)
+    return Report(sum(f.stat().st_size for f in target.rglob("*") if f.is_file()), manifest.samples)
 
 
 def restore(source: Path, data: Path) -> Report:
@@ -74,17 +99,19 @@ def restore(source: Path, data: Path) -> Report:
         engine = EmbeddedEngine(data / _ENGINE)
         try:
             engine.restore(manifest.tables, (source / _ENGINE).resolve())
-            samples, checksum = _count(engine)
+            found = _count(engine, tables=manifest.tables)
         finally:
             engine.close()
-        if (samples, checksum) != (manifest.samples, manifest.checksum):
+        if any(found[table] != manifest.counts()[table] for table in found):
             shutil.rmtree(data / _ENGINE)
+            samples = found["samples"][0]
             raise Bug(
-                f"the backup is damaged: it should hold {manifest.samples:,} samples and gave {samples:,}"
+                f"the backup is damaged: it should hold {manifest.samples:,} samples and gave {samples:,},"
+                " or they are not the same"
             )
     finally:
         lock.release()
-    return Report(sum(file.stat().st_size for file in data.rglob("*") if file.is_file()), samples)
+    return Report(sum(f.stat().st_size for f in data.rglob("*") if f.is_file()), manifest.samples)
 
 
 def read_manifest(source: Path) -> Manifest:
@@ -102,18 +129,25 @@ def read_manifest(source: Path) -> Manifest:
     return manifest
 
 
-def _count(engine: EmbeddedEngine, database: str = "default") -> tuple[int, int]:
-    table = engine.table(_COUNT.replace("FROM samples", f"FROM {database}.samples"), lane="rules")
-    return int(table["samples"][0].as_py()), int(table["checksum"][0].as_py())
+def _count(engine: EmbeddedEngine, database: str = "default", tables: Sequence[str] = TABLES) -> Counts:
+    out: Counts = {}
+    for name, columns in _CHECKED.items():
+        if name in tables:
+            table = engine.table(
+                f"SELECT count() AS rows, sum(cityHash64({columns})) AS checksum FROM {database}.{name} FINAL",
+                lane="rules",
+            )
+            out[name] = (int(table["rows"][0].as_py()), int(table["checksum"][0].as_py()))
+    return out
 
 
 def _check_copy(engine: EmbeddedEngine, target: Path, manifest: Manifest) -> None:
-    """Restore the samples beside the real ones, compare, and drop them again."""
+    """Restore samples and histograms beside the real ones, compare, and drop them again."""
     engine.command("DROP DATABASE IF EXISTS backup_check SYNC")
     try:
-        engine.restore(["samples"], (target / _ENGINE).resolve(), into="backup_check")
+        engine.restore(list(_CHECKED), (target / _ENGINE).resolve(), into="backup_check")
         found = _count(engine, "backup_check")
     finally:
         engine.command("DROP DATABASE IF EXISTS backup_check SYNC")
-    if found != (manifest.samples, manifest.checksum):
+    if found != manifest.counts():
         raise Bug(f"the backup in {target} does not read back as it was written; do not rely on it")

@@ -6,6 +6,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from otero.model.histograms import Histograms, compacted, is_boxed
 from otero.model.labels import LabelTable
 from otero.model.samples import ABSENT, ABSENT_BITS, NO_TIME, STALE_BITS, SampleBlock, bits
 
@@ -32,17 +33,21 @@ def build_blocks(
     times_ms: NDArray[np.int64],
     values: NDArray[np.float64],
     start_ms: NDArray[np.int64] | None = None,
+    histograms: Histograms | None = None,
 ) -> list[SampleBlock]:
     """Blocks of N samples given as rows, in any order; `series[i]` is the row of `labels` that sample i belongs to.
 
     Of several samples of one series at one time the last row wins. Series without a sample are left out; every other
     one occurs in exactly one block. Series with equal timestamps share a column, and a block is at most twice as long
-    as its shortest series.
+    as its shortest series. Boxed values point into `histograms`; each block has its own.
     """
-    return [
-        SampleBlock(labels.take(c.series), c.times_ms, c.group, c.values, is_clean(c.values), c.start_ms)
-        for c in build_columns(series, times_ms, values, start_ms)
-    ]
+    blocks: list[SampleBlock] = []
+    for c in build_columns(series, times_ms, values, start_ms):
+        own, held = compacted(c.values, histograms)
+        blocks.append(
+            SampleBlock(labels.take(c.series), c.times_ms, c.group, own, is_clean(own), c.start_ms, held)
+        )
+    return blocks
 
 
 def build_columns(
@@ -87,13 +92,13 @@ def build_columns(
 
 
 def is_clean(values: NDArray[np.float64]) -> bool:
-    """Whether no value is STALE or ABSENT."""
+    """Whether no value is STALE, ABSENT or boxed."""
     flat = values.reshape(-1)
     with np.errstate(all="ignore"):
         if not np.isnan(np.dot(flat, flat)):
             return True
     raw = bits(np.ascontiguousarray(values))
-    return not bool(((raw == STALE_BITS) | (raw == ABSENT_BITS)).any())
+    return not bool(((raw == STALE_BITS) | (raw == ABSENT_BITS) | is_boxed(values)).any())
 
 
 def _sorted_unique(series: NDArray[np.intp], times_ms: NDArray[np.int64]) -> NDArray[np.intp] | None:

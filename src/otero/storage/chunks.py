@@ -14,6 +14,7 @@ import blosc2
 import numpy as np
 from numpy.typing import NDArray
 
+from otero.model.histograms import is_boxed
 from otero.model.samples import ABSENT, ABSENT_BITS, NO_TIME, STALE, STALE_BITS
 
 SERIES_PER_CHUNK = 256
@@ -85,6 +86,7 @@ class Frame:
 
     packed_times  what `times_ms` unpacks: the first row and the differences from row to row, compressed.
     position      journal position up to which its samples may come.
+    boxes         how many of its samples are histograms, whose ids are in place of values.
     """
 
     layout: Layout
@@ -96,6 +98,7 @@ class Frame:
     position: int
     samples: int
     nbytes: int
+    boxes: int = 0
 
     @property
     def times_ms(self) -> NDArray[np.int64]:
@@ -146,12 +149,13 @@ def seal(
     """The frame of values [T, S], ABSENT where there is no sample, at times [T, G]."""
     height, width = values.shape
     real = times_ms != NO_TIME
-    samples = 0
+    samples = boxes = 0
     chunks: list[tuple[_Packed, ...]] = []
     for at in range(0, width, SERIES_PER_CHUNK):
         part = values[:, at : at + SERIES_PER_CHUNK]
-        packed, present = _pack(part)
+        packed, present, boxed = _pack(part)
         samples += present
+        boxes += boxed
         chunks.append(packed)
     packed_times = _compress(np.diff(times_ms, axis=0, prepend=np.zeros((1, times_ms.shape[1]), np.int64)), 8)
     nbytes = len(packed_times) + 433 + sum(72 + sum(p.nbytes for p in chunk) for chunk in chunks)
@@ -165,19 +169,21 @@ def seal(
         position,
         samples,
         nbytes,
+        boxes,
     )
 
 
-def _pack(values: NDArray[np.float64]) -> tuple[tuple[_Packed, ...], int]:
-    """The encoded chunk of values [T, S <= 256], and how many cells are samples."""
+def _pack(values: NDArray[np.float64]) -> tuple[tuple[_Packed, ...], int, int]:
+    """The encoded chunk of values [T, S <= 256], how many cells are samples, and how many of them histograms."""
     height, width = values.shape
     raw = np.ascontiguousarray(values).view(np.uint64)
     nan = np.isnan(values)
-    present = height * width
+    present, boxes = height * width, 0
     absent = stale = None
     if nan.any():
         absent, stale = raw == ABSENT_BITS, raw == STALE_BITS
         present -= int(np.count_nonzero(absent))
+        boxes = int(np.count_nonzero(is_boxed(values)))
         hidden = absent | stale
         plain = np.where(hidden, np.inf, values)
         low = plain.min(axis=0)
@@ -247,7 +253,7 @@ def _pack(values: NDArray[np.float64]) -> tuple[tuple[_Packed, ...], int]:
                 _compress(codes, kind),
             )
         )
-    return tuple(out), present
+    return tuple(out), present, boxes
 
 
 def _compress(array: NDArray[Any], itemsize: int) -> bytes:

@@ -20,16 +20,18 @@ Parameter = int | float | str | Sequence[int] | Sequence[str]
 class Column:
     """One column of an insert: numbers as an array, texts as a sequence of bytes, or a dictionary of them with codes.
 
-    `type` is ClickHouse's: UInt64, Int64, Float64, Date, String, LowCardinality(String).
+    `type` is ClickHouse's: UInt64, Int64, Float64, Date, String, LowCardinality(String), Array of a number. `ends` says
+    of an array column where each row's run of `values` ends.
     """
 
     name: str
     type: str
     values: NDArray[np.generic] | Sequence[bytes]
     dictionary: Sequence[bytes] = ()
+    ends: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
-        return len(self.values)
+        return len(self.values if self.ends is None else self.ends)
 
 
 class SqlEngine(Protocol):

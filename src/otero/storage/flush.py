@@ -9,8 +9,10 @@ from numpy.typing import NDArray
 
 from otero.clock import Clock
 from otero.errors import BadInput
+from otero.model.histograms import Histograms, merged
 from otero.model.labels import LabelBytes, metric_name
 from otero.model.metrics import Exemplar, Metadata, MetricBatch
+from otero.storage import histogram_table
 from otero.storage.engine import Column, SqlEngine
 from otero.storage.journal import Journal, Record
 from otero.storage.journal_metrics import Kind, MetricReader, MetricWriter, position_of, range_of
@@ -113,12 +115,15 @@ class Flusher:
     def _insert(self, batches: Sequence[MetricBatch], token: str) -> tuple[int, int]:
         refs = np.concatenate([batch.refs for batch in batches])
         times = np.concatenate([batch.times_ms for batch in batches])
-        values = np.concatenate([batch.values for batch in batches])
+        parts, histograms = merged([(batch.values, batch.histograms) for batch in batches])
+        values = np.concatenate(parts)
         starts = np.concatenate(
             [np.zeros(len(b), np.int64) if b.start_ms is None else b.start_ms for b in batches]
         )
         exemplars = [exemplar for batch in batches for exemplar in batch.exemplars]
         self._insert_series(refs, times, exemplars, token)
+        if histograms is not None:
+            values = self._insert_histograms(refs, times, values, histograms, token)
         if len(refs):
             self._engine.insert(
                 "samples",
@@ -170,6 +175,30 @@ class Flusher:
         seen.update(new)
         if len(seen) > 4 * len(self._registry) + 10_000:
             self._seen_day = {ref: day for ref, day in seen.items() if day >= max(seen.values()) - 1}
+
+    def _insert_histograms(
+        self,
+        refs: NDArray[np.int64],
+        times: NDArray[np.int64],
+        values: NDArray[np.float64],
+        histograms: Histograms,
+        token: str,
+    ) -> NDArray[np.float64]:
+        """Store the histograms among samples; returns the values with marks in their place."""
+        values, rows = histogram_table.marked(values)
+        at = np.flatnonzero(rows >= 0)
+        if len(at):
+            self._engine.insert(
+                "histograms",
+                [
+                    self._metric_column(refs[at]),
+                    Column("series", "UInt64", self._registry.ids[refs[at]]),
+                    Column("time", "Int64", times[at]),
+                    *histogram_table.columns(histograms.take(rows[at])),
+                ],
+                token=f"{token}:histograms",
+            )
+        return values
 
     def _metric_column(self, refs: NDArray[np.int64]) -> Column:
         _, first, inverse = np.unique(

@@ -9,7 +9,7 @@ import math
 import threading
 import weakref
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from otero.clock import Clock
 from otero.errors import Conflict
 from otero.model.budget import Budget
+from otero.model.histograms import Histograms, boxed_rows, is_boxed, merged
 from otero.model.labels import LabelTable
 from otero.model.matchers import Matcher
 from otero.model.metrics import MetricBatch
@@ -25,6 +26,7 @@ from otero.storage.assemble import OpenRows, Piece, assemble, block_rows
 from otero.storage.blocks import build_columns
 from otero.storage.chunks import Frame, Layout, chunk_count, seal
 from otero.storage.grid import NEVER, POOL_COLUMNS, ROWS, OpenGrid
+from otero.storage.histogram_heap import HeapView, HistogramHeap, unboxed
 from otero.storage.registry import SeriesRegistry
 from otero.storage.sidelog import SideLog, SideRows
 from otero.storage.startlog import StartLog
@@ -50,6 +52,7 @@ class LateSamples:
     times_ms: NDArray[np.int64]
     values: NDArray[np.float64]
     start_ms: NDArray[np.int64]
+    histograms: Histograms | None = None
 
     def __len__(self) -> int:
         return len(self.refs)
@@ -147,6 +150,7 @@ class Head:
         self._frames: tuple[Frame, ...] = ()
         self._side = SideLog()
         self._starts = StartLog()
+        self._heap = HistogramHeap()
         self._newest_ms: NDArray[np.int64] = np.full(1024, NEVER, np.int64)
         self._plans: dict[int, _Plan] = {}
         self._layouts: dict[int, tuple[tuple[int, ...], Layout, NDArray[np.intp]]] = {}
@@ -156,26 +160,19 @@ class Head:
     def admit(self, batch: MetricBatch) -> MetricBatch:
         """The batch without staleness markers of series that have a sample at or after the marker's time.
 
-        Usually the very batch. Rows with the reference -1 are left out. Call it before the journal, so that a replay needs no such rule. A value with the bits of
-        ABSENT becomes an ordinary NaN.
+        Usually the very batch. Rows with the reference -1 are left out. Call it before the journal, so that a replay
+        needs no such rule. A value with the bits of ABSENT becomes an ordinary NaN, and so does a boxed one that stands
+        for no histogram of the batch.
         """
         plan = self._plans.get(id(batch.refs))
         if (plan is None or plan.cuts is None) and len(batch.refs) and int(batch.refs.min()) < 0:
-            known = batch.refs >= 0
-            batch = MetricBatch(
-                batch.refs[known],
-                batch.times_ms[known],
-                batch.values[known],
-                None if batch.start_ms is None else batch.start_ms[known],
-                batch.exemplars,
-                batch.metadata,
-            )
+            batch = batch.keep(batch.refs >= 0)
         values = batch.values
         with np.errstate(all="ignore"):
             if not math.isnan(np.dot(values, values)):
                 return batch
         raw = bits(np.ascontiguousarray(values))
-        odd = raw == ABSENT_BITS
+        odd = (raw == ABSENT_BITS) | _unknown_boxes(values, batch.histograms)
         if odd.any():
             raw = np.where(odd, NAN_BITS, raw)
             values = raw.view(np.float64)
@@ -192,19 +189,8 @@ class Head:
                 self.dropped_markers += int(np.count_nonzero(drop))
                 keep = ~drop
         if keep is None:
-            if values is batch.values:
-                return batch
-            return MetricBatch(
-                batch.refs, batch.times_ms, values, batch.start_ms, batch.exemplars, batch.metadata
-            )
-        return MetricBatch(
-            batch.refs[keep],
-            batch.times_ms[keep],
-            values[keep],
-            None if batch.start_ms is None else batch.start_ms[keep],
-            batch.exemplars,
-            batch.metadata,
-        )
+            return batch if values is batch.values else replace(batch, values=values)
+        return replace(batch, values=values).keep(keep)
 
     def append(self, batch: MetricBatch, position: int = 0) -> None:
         """Take samples in; `position` is where the journal has them and never falls.
@@ -216,6 +202,8 @@ class Head:
             return
         with self._lock:
             self.position = max(self.position, position)
+            if batch.histograms is not None:
+                batch = self._heap.take_in(batch, self.position)
             times = batch.times_ms
             time_ms = int(times[0])
             uniform = times.strides == (0,) or bool((times == time_ms).all())
@@ -501,13 +489,14 @@ class Head:
             if dropped or oldest_ms > complete_from_ms:
                 complete_from_ms = max(complete_from_ms, oldest_ms)
             surplus = self.nbytes - self.max_bytes - _frame_bytes(self._frames) + _frame_bytes(kept)
+            histogram_bytes = self._heap.row_bytes
             for frame in sorted(kept, key=lambda f: f.last_ms):
                 if surplus <= 0:
                     break
                 if frame.position <= self.flushed_position:
                     kept.remove(frame)
                     dropped = True
-                    surplus -= frame.nbytes
+                    surplus -= frame.nbytes + int(frame.boxes * histogram_bytes)
                     complete_from_ms = max(complete_from_ms, frame.last_ms + 1)
             self.complete_from_ms = complete_from_ms
             self._frames = tuple(kept)
@@ -519,6 +508,8 @@ class Head:
                 if not keep.all():
                     dropped = True
                     self._side.keep(keep)
+            if self._heap:
+                self._heap.free(self._oldest_held_ms(), self.flushed_position)
             return self._forget_empty() if dropped else 0
 
     def _oldest_held_ms(self) -> int:
@@ -566,6 +557,7 @@ class Head:
         values: NDArray[np.float64],
         start_ms: NDArray[np.int64] | None = None,
         *,
+        histograms: Histograms | None = None,
         complete_from_ms: int | None = None,
     ) -> None:
         """Take in what the engine has, before the first append; may be called several times, with disjoint series.
@@ -575,6 +567,8 @@ class Head:
         """
         with self._lock:
             self._reserve()
+            if histograms is not None:
+                values = self._heap.add(values, times_ms, histograms, self.flushed_position)
             for c in build_columns(refs.astype(np.intp), times_ms, values, start_ms):
                 self._load_columns(c.series, c.times_ms, c.group, c.values)
             if len(refs):
@@ -639,6 +633,7 @@ class Head:
             opened = self._copy_open(refs, start_ms, end_ms) if len(refs) else []
             side = self._side.rows()
             starts = self._starts.entries() if self._starts else None
+            heap = self._heap.view() if self._heap else None
         if starts is not None and not len(starts[0]):
             starts = None
         if len(side):
@@ -648,6 +643,8 @@ class Head:
             side = side.take(np.flatnonzero(wanted[side.refs]))
         pieces: list[Piece] = [*frames, *opened]
         blocks, block_refs = assemble(refs, labels, pieces, side, starts, bound, budget)
+        if heap is not None:
+            blocks = [block if block.clean else _with_histograms(block, heap, budget) for block in blocks]
         unflushed = (
             any(f.first_ms < complete_from_ms and f.position > flushed_position for f in frames)
             or any(rows.first_ms < complete_from_ms for rows in opened)
@@ -658,7 +655,8 @@ class Head:
             if unflushed
             else []
         )
-        return HeadSelection(blocks, block_refs, complete_from_ms, _late(refs, labels, parts))
+        late = _late(refs, labels, parts, [block.histograms for block in blocks])
+        return HeadSelection(blocks, block_refs, complete_from_ms, late)
 
     def _copy_open(self, refs: NDArray[np.int64], start_ms: int, end_ms: int) -> list[OpenRows]:
         """The open rows of series, copied: the writer goes on in the original."""
@@ -692,6 +690,7 @@ class Head:
             + _frame_bytes(self._frames)
             + self._side.nbytes
             + self._starts.nbytes
+            + self._heap.nbytes
             + self._newest_ms.nbytes
         )
 
@@ -735,19 +734,40 @@ class Head:
         return True
 
 
-def _late(refs: NDArray[np.int64], labels: LabelTable, parts: Sequence[SideRows]) -> LateSamples:
+def _unknown_boxes(values: NDArray[np.float64], histograms: Histograms | None) -> NDArray[np.bool_]:
+    if histograms is None:
+        return is_boxed(values)
+    return boxed_rows(values) >= len(histograms)
+
+
+def _with_histograms(block: SampleBlock, heap: HeapView, budget: Budget) -> SampleBlock:
+    values, histograms = unboxed(block.values, heap)
+    if histograms is None:
+        return block
+    budget.charge(len(histograms.bucket))
+    return replace(block, values=values, histograms=histograms)
+
+
+def _late(
+    refs: NDArray[np.int64],
+    labels: LabelTable,
+    parts: Sequence[SideRows],
+    histograms: Sequence[Histograms | None],
+) -> LateSamples:
     if not parts:
         none = np.zeros(0, np.int64)
         return LateSamples(labels, none.astype(np.intp), none, none, np.zeros(0, np.float64), none)
     own = np.concatenate([rows.refs for rows in parts])
     order = np.argsort(refs)
+    values, held = merged(list(zip([rows.values for rows in parts], histograms, strict=True)))
     return LateSamples(
         labels,
         order[np.searchsorted(refs, own, sorter=order)].astype(np.intp),
         own,
         np.concatenate([rows.times_ms for rows in parts]),
-        np.concatenate([rows.values for rows in parts]),
+        np.concatenate(values),
         np.concatenate([rows.start_ms for rows in parts]),
+        held,
     )
 
 

@@ -6,7 +6,8 @@ are those of the process that wrote; the reader asks the registry for those of i
 
     SERIES   u32 count, int64 refs, u32 lengths, label bytes one after the other
     SHAPE    u32 number, int64 refs                         a set of references that batches name
-    BATCH    u32 shape, u8 flags, times, values [, starts]  one time or one per sample; little-endian columns
+    BATCH    u32 shape, u8 flags, times, values [, starts] [, histograms]   one time or one per sample; little-endian
+                                                    columns; boxed values point into the histograms
     EXTRAS   msgpack: exemplars and metadata
     RANGE    u64 start, u64 end                             what the next insert takes; written before it
     FLUSHED  u64 position                                   what every insert up to here has stored
@@ -24,14 +25,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from otero.errors import BadInput
+from otero.model.histograms import boxed_rows
 from otero.model.labels import LabelBytes
 from otero.model.metrics import Exemplar, Metadata, MetricBatch
+from otero.storage import histogram_columns
 from otero.storage.journal import Journal, Record
 
 _HEAD = struct.Struct("<IB")
 _POSITION = struct.Struct("<Q")
 _RANGE = struct.Struct("<QQ")
-_ONE_TIME, _STARTS = 1, 2
+_ONE_TIME, _STARTS, _HISTOGRAMS = 1, 2, 4
 _MAX_SHAPES = 16_384
 _SMALL = 64
 """Columns shorter than this are not worth compressing."""
@@ -211,12 +214,16 @@ class MetricReader:
             times_ms = np.cumsum(column.view(np.int64))
         column, at = _unpack(payload, at)
         values = column.view(np.float64)
-        start_ms = _unpack(payload, at)[0].view(np.int64) if flags & _STARTS else None
-        if len(refs) and refs.min() < 0:
-            known = refs >= 0
-            start_ms = None if start_ms is None else start_ms[known]
-            return MetricBatch(refs[known], times_ms[known], values[known], start_ms)
-        return MetricBatch(refs, times_ms, values, start_ms)
+        start_ms = histograms = None
+        if flags & _STARTS:
+            column, at = _unpack(payload, at)
+            start_ms = column.view(np.int64)
+        if flags & _HISTOGRAMS:
+            histograms = histogram_columns.decode(payload, at)
+            if int(boxed_rows(values).max(initial=-1)) >= len(histograms):
+                raise ValueError("it has fewer histograms than samples of them")
+        batch = MetricBatch(refs, times_ms, values, start_ms, histograms=histograms)
+        return batch.keep(refs >= 0) if len(refs) and refs.min() < 0 else batch
 
     def _decode_extras(self, payload: bytes) -> MetricBatch:
         exemplars, metadata = _EXTRAS.decode(payload)
@@ -253,6 +260,7 @@ def _encode_batch(shape: int, batch: MetricBatch) -> bytes:
     times = batch.times_ms
     one_time = bool((times == times[0]).all())
     flags = (_ONE_TIME if one_time else 0) | (_STARTS if batch.start_ms is not None else 0)
+    flags |= _HISTOGRAMS if batch.histograms is not None else 0
     parts = [_HEAD.pack(shape, flags)]
     parts.append(
         times[:1].astype("<i8").tobytes() if one_time else _pack(np.diff(times, prepend=np.int64(0)))
@@ -260,6 +268,8 @@ def _encode_batch(shape: int, batch: MetricBatch) -> bytes:
     parts.append(_pack(batch.values))
     if batch.start_ms is not None:
         parts.append(_pack(batch.start_ms))
+    if batch.histograms is not None:
+        parts.append(histogram_columns.encode(batch.histograms))
     return b"".join(parts)
 
 

@@ -10,7 +10,7 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,16 +22,18 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from otero.clock import Clock
 from otero.errors import OteroError, Unavailable
 from otero.model.budget import Budget
+from otero.model.histograms import Histograms, merged
 from otero.model.labels import LabelBytes, LabelTable, decode_labels
 from otero.model.matchers import Matcher
 from otero.model.metrics import Exemplar, Metadata, MetricBatch
-from otero.model.samples import SampleBlock
+from otero.model.samples import SampleBlock, bits
 from otero.storage.assemble import block_rows
 from otero.storage.blocks import build_blocks
 from otero.storage.chdb import EmbeddedEngine
 from otero.storage.engine import Parameter
 from otero.storage.flush import Flusher
 from otero.storage.head import Head
+from otero.storage.histogram_table import COLUMNS, MARK_BITS, HistogramRows, joined
 from otero.storage.journal import Fsync, Journal
 from otero.storage.journal_metrics import MetricWriter
 from otero.storage.lock import DirectoryLock
@@ -190,8 +192,11 @@ class MetricStore:
         self._engine_from_ms = int(parts["day"][0].as_py()) * _DAY_MS
         wanted = self._clock.now_ms() - self.head.min_window_ms
         minutes = self.engine.table(
-            "SELECT intDiv(time, 60000) AS minute, count() AS rows FROM samples"
-            " WHERE time >= {from:Int64} GROUP BY minute ORDER BY minute DESC",
+            "SELECT minute, sum(size) AS rows FROM ("
+            "SELECT intDiv(time, 60000) AS minute, count() AS size FROM samples"
+            " WHERE time >= {from:Int64} GROUP BY minute UNION ALL"
+            " SELECT intDiv(time, 60000) AS minute, sum(2 + length(bucket)) AS size FROM histograms"
+            " WHERE time >= {from:Int64} GROUP BY minute) GROUP BY minute ORDER BY minute DESC",
             {"from": wanted},
         )
         most = min(_MAX_LOAD_ROWS, self.settings.head_max_bytes // _BYTES_PER_LOADED_SAMPLE)
@@ -212,6 +217,7 @@ class MetricStore:
             rows.times_ms[known],
             rows.values[known],
             rows.start_ms[known],
+            histograms=rows.histograms,
             complete_from_ms=complete_from_ms,
         )
 
@@ -257,14 +263,7 @@ class MetricStore:
             return batch
         keep = batch.times_ms >= oldest_ms
         rejected("storage", "older_than_retention", int(np.count_nonzero(~keep)))
-        return MetricBatch(
-            batch.refs[keep],
-            batch.times_ms[keep],
-            batch.values[keep],
-            None if batch.start_ms is None else batch.start_ms[keep],
-            batch.exemplars,
-            batch.metadata,
-        )
+        return batch.keep(keep)
 
     def _count_unflushed(self, samples: int) -> None:
         if not self._unflushed:
@@ -383,7 +382,12 @@ class MetricStore:
         """One set of blocks of the engine's rows and the head's; the head's win, as they came later."""
         if not blocks:
             return build_blocks(
-                labels, np.searchsorted(ids, rows.series), rows.times_ms, rows.values, rows.start_ms
+                labels,
+                np.searchsorted(ids, rows.series),
+                rows.times_ms,
+                rows.values,
+                rows.start_ms,
+                rows.histograms,
             )
         recent = [block_rows(b, refs, (1 << 62)) for b, refs in zip(blocks, block_refs, strict=True)]
         refs = np.concatenate(block_refs)
@@ -394,24 +398,24 @@ class MetricStore:
         order = np.argsort(all_ids)
         rank = all_ids[order]
         series_ids = np.concatenate([rows.series, *(self.registry.ids[part.refs] for part in recent)])
+        values, histograms = merged(
+            [
+                (rows.values, rows.histograms),
+                *((part.values, block.histograms) for part, block in zip(recent, blocks, strict=True)),
+            ]
+        )
         return build_blocks(
             table.take(order),
             np.searchsorted(rank, series_ids),
             np.concatenate([rows.times_ms, *(part.times_ms for part in recent)]),
-            np.concatenate([rows.values, *(part.values for part in recent)]),
+            np.concatenate(values),
             np.concatenate([rows.start_ms, *(part.start_ms for part in recent)]),
+            histograms,
         )
 
     def _rows(self, where: str, parameters: Mapping[str, Parameter], budget: Budget) -> "_Rows":
         """Rows of the engine in the order of their inserts, so that the last of a series and time wins."""
-        batches: list[pa.RecordBatch] = []
-        for batch in self.engine.stream(
-            f"SELECT series, time, value, start, toLowCardinality(_part) AS part FROM samples WHERE {where}",
-            parameters,
-            budget=budget,
-        ):
-            budget.charge(batch.num_rows)
-            batches.append(batch)
+        batches = self._batches("series, time, value, start", "samples", where, parameters, budget)
         if not batches:
             return _Rows.empty()
         rows = _Rows(
@@ -421,7 +425,27 @@ class MetricStore:
             np.concatenate([b["start"].to_numpy() for b in batches]),
         )
         order = _insert_order(batches)
-        return rows if order is None else rows.take(order)
+        if order is not None:
+            rows = rows.take(order)
+        if not bool((bits(rows.values) == MARK_BITS).any()):
+            return rows
+        found = self._batches(f"series, time, {COLUMNS}", "histograms", where, parameters, budget)
+        held = HistogramRows.of(found, _insert_order(found)) if found else None
+        values, histograms = joined(rows.series, rows.times_ms, rows.values, held)
+        return replace(rows, values=values, histograms=histograms)
+
+    def _batches(
+        self, columns: str, table: str, where: str, parameters: Mapping[str, Parameter], budget: Budget
+    ) -> list[pa.RecordBatch]:
+        batches: list[pa.RecordBatch] = []
+        for batch in self.engine.stream(
+            f"SELECT {columns}, toLowCardinality(_part) AS part FROM {table} WHERE {where}",
+            parameters,
+            budget=budget,
+        ):
+            budget.charge(batch.num_rows)
+            batches.append(batch)
+        return batches
 
     def series(
         self, matcher_sets: Sequence[Sequence[Matcher]], start_ms: int, end_ms: int, limit: int
@@ -559,12 +583,13 @@ class StoreCollector:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Rows:
-    """Samples as the engine stores them: N series ids, times, values, start timestamps."""
+    """Samples as the engine stores them: N series ids, times, values (boxed where they are histograms), start timestamps."""
 
     series: NDArray[np.uint64]
     times_ms: NDArray[np.int64]
     values: NDArray[np.float64]
     start_ms: NDArray[np.int64]
+    histograms: Histograms | None = None
 
     @staticmethod
     def empty() -> "_Rows":
@@ -572,7 +597,13 @@ class _Rows:
         return _Rows(none.astype(np.uint64), none, np.zeros(0), none)
 
     def take(self, order: NDArray[np.intp]) -> "_Rows":
-        return _Rows(self.series[order], self.times_ms[order], self.values[order], self.start_ms[order])
+        return replace(
+            self,
+            series=self.series[order],
+            times_ms=self.times_ms[order],
+            values=self.values[order],
+            start_ms=self.start_ms[order],
+        )
 
 
 def _insert_order(batches: Sequence[pa.RecordBatch]) -> NDArray[np.intp] | None:

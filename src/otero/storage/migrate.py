@@ -9,7 +9,7 @@ from otero.clock import Clock
 from otero.errors import Conflict
 from otero.storage.engine import Column, SqlEngine
 
-TABLES = ("schema_versions", "samples", "series", "metadata", "exemplars")
+TABLES = ("schema_versions", "samples", "histograms", "series", "metadata", "exemplars")
 """Every table of the newest schema: what a backup holds."""
 
 _SETTINGS = (
@@ -73,6 +73,7 @@ def set_retention(engine: SqlEngine, retention_ms: int) -> None:
     """
     for table, column in (
         ("samples", "intDiv(time, 1000)"),
+        ("histograms", "intDiv(time, 1000)"),
         ("exemplars", "intDiv(time, 1000)"),
         ("series", "day * 86400"),
     ):

@@ -71,6 +71,8 @@ def native_block(columns: Sequence[Column]) -> bytes:
         if column.type == "LowCardinality(String)":
             parts += _low_cardinality(column)
         elif isinstance(column.values, np.ndarray):
+            if column.ends is not None:
+                parts.append(column.ends.astype(np.uint64).tobytes())
             parts.append(np.ascontiguousarray(column.values).tobytes())
         elif column.type.startswith("Map("):
             raise TypeError("maps are inserted as two arrays of texts")
