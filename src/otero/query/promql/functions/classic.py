@@ -4,18 +4,17 @@ Series that differ in `le` only are one histogram. Histograms with the same boun
 [bounds, cells], a cell being one histogram at one step.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import numpy as np
 from numpy.typing import NDArray
 
-from otero.model.labels import METRIC_NAME, LabelColumn, LabelTable
+from otero.model.labels import METRIC_NAME, LabelTable
 from otero.query.promql.aggregation import go_number
-from otero.query.promql.functions.args import InstantArg, matrix, scalar, text
 from otero.query.promql.functions.context import Context
-from otero.query.promql.functions.numbers import doubt_quantiles, label_number, parse_float
+from otero.query.promql.functions.numbers import parse_float
 from otero.query.series import StepMatrix
 
 Floats = NDArray[np.float64]

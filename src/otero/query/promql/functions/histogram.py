@@ -93,7 +93,9 @@ def histogram_quantiles(args: Sequence[InstantArg], context: Context) -> StepMat
 
 def histogram_fraction(args: Sequence[InstantArg], context: Context) -> StepMatrix:
     """The share of observations between two values."""
-    return context.drop_name(_apart(matrix(args, 2), context, 2).fractions(scalar(args, 0), scalar(args, 1), context))
+    return context.drop_name(
+        _apart(matrix(args, 2), context, 2).fractions(scalar(args, 0), scalar(args, 1), context)
+    )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -123,7 +125,11 @@ class _Native:
         """Histograms and the scalars to be asked of each, and which answer is that of each cell; nothing twice where
         the scalars are the same at every step."""
         if all((one == one[0]).all() for one in scalars):
-            return self.histograms, [np.full(len(self.histograms), one[0]) for one in scalars], self.which.astype(np.intp)
+            return (
+                self.histograms,
+                [np.full(len(self.histograms), one[0]) for one in scalars],
+                self.which.astype(np.intp),
+            )
         return self.histograms.take(self.which), [one[self.steps] for one in scalars], slice(None)
 
     def note(self, cells: NDArray[np.bool_], about: str, context: Context, argument: int) -> None:
@@ -185,7 +191,9 @@ def _apart(given: StepMatrix, context: Context, argument: int) -> _Apart:
     floats[native.steps, native.series] = False
     some = np.flatnonzero(floats.any(axis=0))
     buckets = StepMatrix(given.labels, given.values, floats).take(some)
-    return _Apart(*_without_conflicts(native, classic_histograms(buckets, context, argument), context, argument))
+    return _Apart(
+        *_without_conflicts(native, classic_histograms(buckets, context, argument), context, argument)
+    )
 
 
 def _without_conflicts(

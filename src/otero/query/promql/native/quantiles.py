@@ -57,6 +57,7 @@ def _tables(h: Histograms) -> Iterator[_Buckets]:
     has_zero[zero] = 1
     length = lengths + has_zero
     start = np.concatenate([np.zeros(1, np.int64), np.cumsum(length)])[:-1]
+    lower, upper, value = (np.append(column, 0.0) for column in (lower, upper, value))
     order = np.argsort(length, kind="stable").astype(np.intp)
     at = 0
     while at < len(order):
@@ -65,19 +66,13 @@ def _tables(h: Histograms) -> Iterator[_Buckets]:
         chosen = next_ones[: max(1, int(np.searchsorted(cells_up_to, _CELLS, "right")))]
         at += len(chosen)
         width = max(1, int(length[chosen[-1]]))
-        cells = start[chosen][:, None] + np.arange(width)
         there = np.arange(width) < length[chosen][:, None]
-        cells = np.where(there, cells, 0)
-        empty = not len(value)
-
-        def padded(column: Floats, cells: NDArray[np.int64] = cells, there: NDArray[np.bool_] = there) -> Floats:
-            return np.zeros(cells.shape) if empty else np.where(there, column[cells], 0.0)
-
+        cells = np.where(there, start[chosen][:, None] + np.arange(width), len(value) - 1)
         yield _Buckets(
             chosen,
-            padded(lower),
-            padded(upper),
-            padded(value),
+            lower[cells],
+            upper[cells],
+            value[cells],
             length[chosen].astype(np.intp),
             below[chosen] > 0,
             (lengths - below)[chosen] > 0,
@@ -136,7 +131,9 @@ def _quantile(
     lower = np.where(middle & ~table.below & table.above, 0.0, lower)
     upper = np.where(middle & table.below & ~table.above, 0.0, upper)
     lowest = custom & (lower == -np.inf)
-    at_end = np.where(lowest & (upper <= 0), upper, np.where(custom & ~lowest & (upper == np.inf), lower, np.nan))
+    at_end = np.where(
+        lowest & (upper <= 0), upper, np.where(custom & ~lowest & (upper == np.inf), lower, np.nan)
+    )
     ended = (lowest & (upper <= 0)) | (custom & ~lowest & (upper == np.inf))
     lower = np.where(lowest, 0.0, lower)
 
