@@ -232,19 +232,26 @@ def restore(directory: Path, *, data: Path = Path("data")) -> None:
 
 
 @test.command(name="promql")
-def promql(*files: Path) -> int:
+def promql(*files: Path, grid: bool = False) -> int:
     """Run files of the plain-text PromQL test language.
 
     Example: `otero test promql tests/spec/promql/*.test`
 
     The last line is `N passed, M failed`; exit code 0: all passed, 1: failures, 2: a file cannot be read.
+
+    Parameters
+    ----------
+    files
+        What to run, one after the other.
+    grid
+        Also ask every query both ways, at once for a range and step by step: the answers must agree.
     """
     from otero.cli.test import test_promql
 
     if not files:
         print("otero test promql: name at least one file", file=sys.stderr)
         return 2
-    return test_promql(list(files))
+    return test_promql(list(files), grid=grid)
 
 
 @app.command

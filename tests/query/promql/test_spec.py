@@ -201,10 +201,10 @@ def test_the_command_prints_counts_and_failures(tmp_path: Path, capsys: pytest.C
     good, bad = tmp_path / "good.test", tmp_path / "bad.test"
     good.write_text("eval instant at 0 1\n  1\n", encoding="utf-8")
     bad.write_text("eval instant at 0 1\n  2\n", encoding="utf-8")
-    assert run_test_promql([good]) == 0
+    assert run_test_promql([good], grid=False) == 0
     assert capsys.readouterr().out.splitlines()[-1] == "1 passed, 0 failed"
-    assert run_test_promql([good, bad]) == 1
+    assert run_test_promql([good, bad], grid=False) == 1
     out = capsys.readouterr().out.splitlines()
     assert out[-1] == "1 passed, 1 failed"
     assert any(line.startswith(f"{bad}:1: 1") for line in out)
-    assert run_test_promql([tmp_path / "absent.test"]) == 1
+    assert run_test_promql([tmp_path / "absent.test"], grid=False) == 2

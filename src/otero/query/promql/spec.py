@@ -11,6 +11,7 @@ from otero.model.budget import Budget
 from otero.query.promql.engine import DELAYED_NAME_REMOVAL, Engine
 from otero.query.promql.parser import FEATURES
 from otero.query.promql.spec_compare import Mismatch, check_notes, check_sorted, check_value
+from otero.query.promql.spec_grid import check_grid, no_grid
 from otero.query.promql.spec_language import Clear, Eval, Load, read_commands
 from otero.query.promql.spec_source import MemorySource
 from otero.query.promql.spec_variants import asks_for_range, pinned
@@ -42,12 +43,16 @@ class FileReport:
     passed: int = 0
     failures: list[Failure] = field(default_factory=list)
     unsupported: list[Failure] = field(default_factory=list)
+    not_on_grid: list[Failure] = field(default_factory=list)
+    """What `grid` left out, and why."""
 
 
-def run_file(path: Path, *, variants: bool = True) -> FileReport:
-    """Run one file. With `variants`, an instant query must give the same with `@` at other times, and in a range query.
+def run_file(path: Path, *, variants: bool = True, grid: bool = False) -> FileReport:
+    """Run one file.
 
-    Raises SpecError for a file that cannot be read.
+    With `variants`, an instant query must give the same with `@` at other times, and in a range query. With `grid`,
+    range queries must agree with instant queries at every step, see `spec_grid`. Raises SpecError for a file that cannot
+    be read.
     """
     report = FileReport(path)
     source = MemorySource()
@@ -58,14 +63,20 @@ def run_file(path: Path, *, variants: bool = True) -> FileReport:
             case Load():
                 source.load(command)
             case Eval():
-                _evaluate(command, source, report, variants)
+                _evaluate(command, source, report, variants, grid)
     return report
 
 
-def _evaluate(command: Eval, source: MemorySource, report: FileReport, variants: bool) -> None:
+def _evaluate(command: Eval, source: MemorySource, report: FileReport, variants: bool, grid: bool) -> None:
     reason = ""
+    engine = Engine(source, features=SPEC_FEATURES)
+    left_out = no_grid(command) if grid else None
+    if left_out:
+        report.not_on_grid.append(Failure(command.line, command.expr, left_out))
     try:
-        _judge(command, source, variants)
+        _judge(command, engine, variants)
+        if grid and not left_out and command.fail is None:
+            check_grid(command, engine, _budget)
     except Mismatch as mismatch:
         reason = str(mismatch)
     except (OteroError, RecursionError) as error:
@@ -86,8 +97,7 @@ def _budget() -> Budget:
     return Budget(SystemClock(), timeout_s=_TIMEOUT_S, max_samples=_MAX_SAMPLES)
 
 
-def _judge(command: Eval, source: MemorySource, variants: bool) -> None:
-    engine = Engine(source, features=SPEC_FEATURES)
+def _judge(command: Eval, engine: Engine, variants: bool) -> None:
     try:
         if command.instant:
             result = engine.instant(command.expr, command.start_ms, _budget())

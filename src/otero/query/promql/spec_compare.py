@@ -152,7 +152,7 @@ def _check_vector(command: Eval, value: Vector) -> None:
                 _both(f"wrong order: {show(labels)}", f"position {index + 1}", f"position {position + 1}")
             )
         if not items or not same(items[0], got):
-            raise Mismatch(_both(f"wrong value of {show(labels)}", *_told(items[0] if items else None, got)))
+            raise Mismatch(_both(f"wrong value of {show(labels)}", *told(items[0] if items else None, got)))
     for key, (_, items) in wanted.items():
         if key not in seen:
             raise Mismatch(
@@ -185,7 +185,7 @@ def _check_series(command: Eval, rows: list[tuple[dict[str, str], list[Point]]])
             raise Mismatch(_both(f"wrong points of {show(labels)}", _points(expected), _points(points)))
         for (time_ms, item), (_, got) in zip(expected, points, strict=True):
             if not same(item, got):
-                raise Mismatch(_both(f"wrong value of {show(labels)} at {_time(time_ms)}", *_told(item, got)))
+                raise Mismatch(_both(f"wrong value of {show(labels)} at {_time(time_ms)}", *told(item, got)))
     for key in wanted.keys() - seen:
         raise Mismatch(f"series {show(dict(key))} is not in the result")
 
@@ -235,7 +235,7 @@ def _list(value: object) -> str:
     )
 
 
-def _told(wanted: Item, got: Value) -> tuple[str, str]:
+def told(wanted: Item, got: Value) -> tuple[str, str]:
     """Both values; the counter reset hint of the answer only where one is expected."""
     if isinstance(got, Histogram) and isinstance(wanted, Histogram) and wanted.hint is None:
         got = got.without_hint()
