@@ -10,7 +10,6 @@ from msgspec.structs import replace
 
 from otero.config.sections import (
     AlertingConfig,
-    OtlpConfig,
     RemoteReadConfig,
     RemoteWriteConfig,
     RuntimeConfig,
@@ -19,6 +18,7 @@ from otero.config.sections import (
 )
 from otero.errors import BadConfig, BadField, Problem
 from otero.fields import FilePath, valid_legacy_label_name
+from otero.ingest.otlp_metrics.config import OtlpConfig
 from otero.ingest.relabel_config import RelabelConfig
 from otero.ingest.scrape.config import GlobalConfig, ScrapeConfig
 from otero.source import List, Map, Node, Reader, Unserved, is_file, parse, read_file
@@ -45,7 +45,7 @@ class PrometheusConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     remote_read: Annotated[
         tuple[RemoteReadConfig, ...], Unserved("remote storage is read by a later release")
     ] = ()
-    otlp: Annotated[OtlpConfig, Unserved("OTLP is received by a later release")] = OtlpConfig()
+    otlp: OtlpConfig = OtlpConfig()
 
     def __post_init__(self) -> None:
         for key, what in (("rule_files", "rule file"), ("scrape_config_files", "scrape config file")):

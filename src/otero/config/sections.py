@@ -1,4 +1,4 @@
-"""The sections of prometheus.yml besides scraping: alerting, remote storage, tracing, OTLP, storage, runtime."""
+"""The sections of prometheus.yml besides scraping: alerting, remote storage, tracing, storage, runtime."""
 
 from typing import Annotated, Any, Literal
 
@@ -202,48 +202,6 @@ class TracingConfig(Section, frozen=True, kw_only=True):
             raise BadField(
                 f"invalid compression type {self.compression} provided, valid options: gzip", "compression"
             )
-
-
-TranslationStrategy = Literal[
-    "UnderscoreEscapingWithSuffixes", "UnderscoreEscapingWithoutSuffixes", "NoTranslation", "NoUTF8EscapingWithSuffixes"
-]  # fmt: skip
-
-
-class OtlpConfig(Section, frozen=True, kw_only=True):
-    promote_all_resource_attributes: bool = False
-    promote_resource_attributes: tuple[str, ...] = ()
-    ignore_resource_attributes: tuple[str, ...] = ()
-    translation_strategy: TranslationStrategy = "UnderscoreEscapingWithSuffixes"
-    keep_identifying_resource_attributes: bool = False
-    convert_histograms_to_nhcb: bool = False
-    promote_scope_metadata: bool = False
-    label_name_underscore_sanitization: bool = True
-    label_name_preserve_multiple_underscores: bool = True
-
-    def __post_init__(self) -> None:
-        promoted, ignored = "promote_resource_attributes", "ignore_resource_attributes"
-        if self.promote_all_resource_attributes:
-            if self.promote_resource_attributes:
-                raise BadField(
-                    f"'promote_all_resource_attributes' and '{promoted}' cannot be configured simultaneously",
-                    promoted,
-                )
-            self._check_attributes(ignored, "ignored")
-        elif self.ignore_resource_attributes:
-            raise BadField(
-                f"'{ignored}' cannot be configured unless 'promote_all_resource_attributes' is true", ignored
-            )
-        else:
-            self._check_attributes(promoted, "promoted")
-
-    def _check_attributes(self, field: str, word: str) -> None:
-        names = [name.strip() for name in getattr(self, field)]
-        faults = [f"empty {word} OTel resource attribute"] if "" in names else []
-        repeated = sorted({name for name in names if name and names.count(name) > 1})
-        faults += [f'duplicated {word} OTel resource attribute "{name}"' for name in repeated]
-        if faults:
-            raise BadField(f"invalid '{field}': {'; '.join(faults)}", field)
-        msgspec.structs.force_setattr(self, field, tuple(names))
 
 
 class RuntimeConfig(Section, frozen=True, kw_only=True):

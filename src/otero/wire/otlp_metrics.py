@@ -170,8 +170,12 @@ def _data(body: bytes, at: int, end: int, points: list[bytes]) -> bytes:
         if body[at] == _POINTS and at + 1 < end:
             size = body[at + 1]
             at += 2
-            if size > 127:
-                size, at = _varint(body, at - 1, end)
+            if size > 127:  # two bytes are the usual case
+                if at < end and body[at] < 128:
+                    size += (body[at] << 7) - 128
+                    at += 1
+                else:
+                    size, at = _varint(body, at - 1, end)
             stop = at + size
             if stop > end:
                 raise _broken(at)

@@ -36,6 +36,9 @@ from otero.wire.otlp_metrics import (
 DEFAULT_ZERO_THRESHOLD = 1e-128
 """What Prometheus takes when a data point names no threshold of its own."""
 
+_MAX_SHIFT = 40
+"""Any index is 0 or -1 after this, and numpy shifts by 63 bits at most."""
+
 _MISMATCH = Fault("bad_histogram", "the buckets do not add up to the count")
 _SCALE = Fault("bad_histogram", f"the scale is below {MIN_SCHEMA}")
 _BOUNDS = Fault("bad_histogram", "the bounds are not strictly ascending numbers")
@@ -52,9 +55,14 @@ def parse_exponential(data: bytes) -> pb.ExponentialHistogramDataPoint | None:
 
 
 class _Rows:
-    """Columns and histograms in the making. Buckets come as (row, bucket number, count), in any order."""
+    """Columns and histograms in the making.
 
-    def __init__(self) -> None:
+    Buckets come as runs, of which there are at most two for a row, the negative one first: `index` of the first bucket
+    after shifting right by `shift`, its `sign`, the length; the counts of all runs one after the other.
+    """
+
+    def __init__(self, first: int) -> None:
+        self.first = first  # the number of OTLP's bucket 0
         self.keys: list[bytes] = []
         self.times: list[int] = []
         self.starts: list[int] = []
@@ -68,9 +76,8 @@ class _Rows:
         self.sum: list[float] = []
         self.bounds: list[int] = []
         self.custom: dict[tuple[float, ...], int] = {}
-        self.bucket_rows: list[NDArray[np.int64]] = []
-        self.buckets: list[NDArray[np.int64]] = []
-        self.values: list[NDArray[np.float64]] = []
+        self.runs: list[tuple[int, int, int, int, int]] = []
+        self.counts: list[int] = []
 
     def point(self, point: pb.HistogramDataPoint | pb.ExponentialHistogramDataPoint, count: int) -> None:
         """What all points have; a histogram's row follows unless the point ends its series."""
@@ -84,13 +91,11 @@ class _Rows:
         self.count.append(count)
         self.sum.append(point.sum)
 
-    def add_buckets(self, numbers: NDArray[np.int64], counts: NDArray[np.float64]) -> None:
-        """Buckets of the newest row; empty ones are left out."""
-        filled = np.flatnonzero(counts)
-        if len(filled):
-            self.bucket_rows.append(np.full(len(filled), len(self.count) - 1, np.int64))
-            self.buckets.append(numbers[filled])
-            self.values.append(counts[filled])
+    def run(self, counts: Sequence[int], index: int, shift: int, sign: int) -> None:
+        """Buckets of the newest row."""
+        if counts:
+            self.runs.append((len(self.count) - 1, index, shift, sign, len(counts)))
+            self.counts += counts
 
     def finish(self) -> tuple[Columns, Histograms | None]:
         rows = np.array(self.rows, np.int64)
@@ -122,18 +127,23 @@ class _Rows:
         )
 
     def _sparse(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
-        """Offsets, bucket numbers and counts in order, buckets that reducing the scale made one added up."""
-        if not self.buckets:
+        """Offsets, bucket numbers and counts; empty buckets left out, those that the shift made one added up."""
+        if not self.runs:
             return np.zeros(len(self.count) + 1, np.int64), np.zeros(0, np.int64), np.zeros(0)
-        row = np.concatenate(self.bucket_rows)
-        bucket = np.concatenate(self.buckets)
-        value = np.concatenate(self.values)
+        runs = np.array(self.runs, np.int64)
+        lengths = runs[:, 4]
+        value = np.array(self.counts, np.float64)
+        filled = np.flatnonzero(value)
+        run = np.repeat(np.arange(len(runs)), lengths)[filled]
+        within = filled - (np.cumsum(lengths) - lengths)[run]
+        index = (runs[run, 1] + within >> runs[run, 2]) + self.first
+        row, value = runs[run, 0], value[filled]
+        bucket = np.where(runs[run, 3] > 0, positive(index), negative(index))
         order = np.lexsort((bucket, row))
         row, bucket, value = row[order], bucket[order], value[order]
-        first = np.ones(len(row), np.bool_)
-        first[1:] = (row[1:] != row[:-1]) | (bucket[1:] != bucket[:-1])
-        starts = np.flatnonzero(first)
-        row, bucket, value = row[starts], bucket[starts], np.add.reduceat(value, starts)
+        starts = np.flatnonzero(np.concatenate(([True], (np.diff(row) != 0) | (np.diff(bucket) != 0))))
+        if len(starts) < len(value):
+            row, bucket, value = row[starts], bucket[starts], np.add.reduceat(value, starts)
         return np.searchsorted(row, np.arange(len(self.count) + 1)).astype(np.int64), bucket, value
 
 
@@ -147,23 +157,27 @@ def read_exponential(
     points: Sequence[pb.ExponentialHistogramDataPoint | None],
 ) -> tuple[Columns, Histograms | None]:
     """Exponential histograms: one boxed value each, and what they point into. The points are used up."""
-    out = _Rows()
+    out = _Rows(first=1)
     for point in points:
-        fault = MALFORMED if point is None else exponential_fault(point)
-        if point is None or fault is not None:
-            count_fault(out.faults, fault or MALFORMED)
+        if point is None:
+            count_fault(out.faults, MALFORMED)
+            continue
+        above, below = list(point.positive.bucket_counts), list(point.negative.bucket_counts)
+        fault = _fault(point, above, below)
+        if fault is not None:
+            count_fault(out.faults, fault)
             continue
         out.point(point, point.count)
         if not point.flags & NO_RECORDED_VALUE:
-            reduce_by = max(point.scale - MAX_SCHEMA, 0)
-            out.schema.append(point.scale - reduce_by)
+            shift = min(max(point.scale - MAX_SCHEMA, 0), _MAX_SHIFT)
+            out.schema.append(min(point.scale, MAX_SCHEMA))
             out.zero_threshold.append(point.zero_threshold or DEFAULT_ZERO_THRESHOLD)
             out.zero_count.append(point.zero_count)
             out.bounds.append(-1)
-            for side, number in ((point.positive, positive), (point.negative, negative)):
-                counts = np.array(side.bucket_counts, np.float64)
-                index = (np.arange(len(counts)) + side.offset >> reduce_by) + 1
-                out.add_buckets(number(index), counts)
+            if below:
+                out.run(below, point.negative.offset, shift, -1)
+            if above:
+                out.run(above, point.positive.offset, shift, 1)
         for name in _EXPONENTIAL_CHANGES:
             point.ClearField(name)
         out.keys.append(point.SerializeToString())
@@ -172,13 +186,19 @@ def read_exponential(
 
 def exponential_fault(point: pb.ExponentialHistogramDataPoint) -> Fault | None:
     """What keeps a data point from becoming a native histogram."""
+    return _fault(point, point.positive.bucket_counts, point.negative.bucket_counts)
+
+
+def _fault(
+    point: pb.ExponentialHistogramDataPoint, above: Sequence[int], below: Sequence[int]
+) -> Fault | None:
     if point.flags & NO_RECORDED_VALUE:
         return None
     if point.scale < MIN_SCHEMA:
         return _SCALE
     if not 0 <= point.zero_threshold < math.inf:
         return _THRESHOLD
-    filled = point.zero_count + sum(point.positive.bucket_counts) + sum(point.negative.bucket_counts)
+    filled = point.zero_count + sum(above) + sum(below)
     return None if _adds_up(filled, point.count, point.sum) else _MISMATCH
 
 
@@ -189,7 +209,7 @@ def _adds_up(filled: int, count: int, total: float) -> bool:
 
 def read_custom(points: Sequence[pb.HistogramDataPoint | None]) -> tuple[Columns, Histograms | None]:
     """Explicit buckets as native histograms with custom bounds. The points are used up."""
-    out = _Rows()
+    out = _Rows(first=0)
     for point in points:
         fault = MALFORMED if point is None else _custom_fault(point)
         if point is None or fault is not None:
@@ -202,8 +222,7 @@ def read_custom(points: Sequence[pb.HistogramDataPoint | None]) -> tuple[Columns
             out.zero_count.append(0)
             bounds = tuple(point.explicit_bounds)
             out.bounds.append(out.custom.setdefault(bounds, len(out.custom)))
-            counts = np.array(point.bucket_counts or [point.count], np.float64)
-            out.add_buckets(positive(np.arange(len(counts))), counts)
+            out.run(list(point.bucket_counts) or [point.count], 0, 0, 1)
         point.ClearField("sum")
         out.keys.append(histogram_key(point, 0))
     return out.finish()
