@@ -14,8 +14,8 @@ from opentelemetry.proto.metrics.v1 import metrics_pb2 as pb
 
 from otero.clock import ManualClock
 from otero.ingest.intake import Intake
-from otero.ingest.otlp_metrics.config import OtlpConfig
-from otero.ingest.otlp_metrics.receiver import OtlpMetrics
+from otero.ingest.receivers.otlp_metrics.config import OtlpConfig
+from otero.ingest.receivers.otlp_metrics.receiver import OtlpMetrics
 from otero.model.metrics import MetricBatch
 from otero.storage.registry import SeriesRegistry
 from otero.wire.otlp_json import from_json, to_json

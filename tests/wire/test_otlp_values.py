@@ -81,11 +81,13 @@ def test_numbers_read_back(value: float) -> None:
 
 SCALARS = st.none() | st.booleans() | st.integers(-(1 << 63), (1 << 63) - 1) | FINITE | st.text(max_size=5)
 NESTED = st.recursive(
-    SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner)
+    SCALARS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=6,
 )
 
 
-@given(st.lists(NESTED) | st.dictionaries(st.text(max_size=3), NESTED))
+@given(st.lists(NESTED, max_size=3) | st.dictionaries(st.text(max_size=3), NESTED, max_size=3))
 def test_nested_values_are_json(value: Any) -> None:
     theirs = json.loads(json.dumps(value), parse_int=float)
     assert json.loads(text_of(any_value(value)), parse_int=float) == theirs

@@ -18,7 +18,7 @@ from otero.config.sections import (
 )
 from otero.errors import BadConfig, BadField, Problem
 from otero.fields import FilePath, valid_legacy_label_name
-from otero.ingest.otlp_metrics.config import OtlpConfig
+from otero.ingest.receivers.otlp_metrics.config import OtlpConfig
 from otero.ingest.relabel_config import RelabelConfig
 from otero.ingest.scrape.config import GlobalConfig, ScrapeConfig
 from otero.source import List, Map, Node, Reader, Unserved, is_file, parse, read_file

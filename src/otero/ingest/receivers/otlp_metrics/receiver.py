@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from otero.clock import Clock
 from otero.errors import Conflict
 from otero.ingest.intake import Intake
-from otero.ingest.otlp_metrics.config import OtlpConfig
-from otero.ingest.otlp_metrics.deltas import Streams
-from otero.ingest.otlp_metrics.known import TARGET_METADATA, Known
-from otero.ingest.otlp_metrics.request import Part, Reader, Request
-from otero.ingest.otlp_metrics.shapes import DOOR, LIMIT, Shape, Shapes
+from otero.ingest.receivers.otlp_metrics.config import OtlpConfig
+from otero.ingest.receivers.otlp_metrics.deltas import Streams
+from otero.ingest.receivers.otlp_metrics.known import TARGET_METADATA, Known
+from otero.ingest.receivers.otlp_metrics.request import Part, Reader, Request
+from otero.ingest.receivers.otlp_metrics.shapes import DOOR, LIMIT, Shape, Shapes
 from otero.model.histograms import Histograms
 from otero.model.metrics import Exemplar, MetricBatch
 from otero.model.samples import STALE

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from opentelemetry.proto.metrics.v1 import metrics_pb2 as pb
 
-from otero.ingest.otlp_metrics import deltas
-from otero.ingest.otlp_metrics.deltas import MAX_BUCKETS, OUT_OF_ORDER, TOO_MANY, Streams, Sum
+from otero.ingest.receivers.otlp_metrics import deltas
+from otero.ingest.receivers.otlp_metrics.deltas import MAX_BUCKETS, OUT_OF_ORDER, TOO_MANY, Streams, Sum
 
 Point = pb.ExponentialHistogramDataPoint
 

@@ -10,8 +10,8 @@ import xxhash
 from numpy.typing import NDArray
 
 from otero.ingest.intake import Intake
-from otero.ingest.otlp_metrics.known import Known
-from otero.ingest.otlp_metrics.request import Part
+from otero.ingest.receivers.otlp_metrics.known import Known
+from otero.ingest.receivers.otlp_metrics.request import Part
 from otero.wire.otlp_metrics import Fault, count_fault
 from otero.wire.otlp_series import PointSeries
 

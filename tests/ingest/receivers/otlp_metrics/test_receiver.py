@@ -22,8 +22,8 @@ from opentelemetry.sdk.resources import Resource
 from otero.clock import ManualClock
 from otero.errors import BadInput, Unavailable
 from otero.ingest.intake import Intake
-from otero.ingest.otlp_metrics.config import OtlpConfig
-from otero.ingest.otlp_metrics.receiver import Accepted, OtlpMetrics
+from otero.ingest.receivers.otlp_metrics.config import OtlpConfig
+from otero.ingest.receivers.otlp_metrics.receiver import Accepted, OtlpMetrics
 from otero.model.histograms import CUSTOM, boxed_rows, index_of
 from otero.model.labels import decode_labels, encode_labels
 from otero.model.metrics import Metadata

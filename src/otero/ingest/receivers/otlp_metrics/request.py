@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from opentelemetry.proto.metrics.v1 import metrics_pb2 as pb
 
-from otero.ingest.otlp_metrics.deltas import Changes
-from otero.ingest.otlp_metrics.known import Known, KnownMetric, KnownResource
+from otero.ingest.receivers.otlp_metrics.deltas import Changes
+from otero.ingest.receivers.otlp_metrics.known import Known, KnownMetric, KnownResource
 from otero.model.histograms import Histograms, box, boxed_rows
 from otero.model.labels import LabelBytes
 from otero.wire.otlp_metrics import (
