@@ -10,6 +10,7 @@ from otero.errors import ExecutionError
 from otero.model.labels import METRIC_NAME, LabelTable
 from otero.query.matching import layers, pairs, present_signatures, signatures
 from otero.query.promql.ast import COMPARISONS, BinaryOp, Cardinality, VectorMatching
+from otero.query.promql.boxes import united
 from otero.query.promql.naming import RESERVED, drop_names, may_be_equal, merge_equal, without_absent
 from otero.query.series import StepMatrix
 
@@ -97,11 +98,13 @@ def concat(parts: list[StepMatrix]) -> StepMatrix:
                 for part in parts
             ]
         )
+    columns, histograms = united([part.values for part in parts], [part.histograms for part in parts])
     return StepMatrix(
         LabelTable.concat([part.labels for part in parts]),
-        np.concatenate([part.values for part in parts], axis=1),
+        np.concatenate(columns, axis=1),
         present,
         drop,
+        histograms,
     )
 
 

@@ -13,10 +13,12 @@ import numpy as np
 
 from otero.errors import BadQuery
 from otero.model.budget import Budget
+from otero.model.histograms import Histograms
 from otero.model.labels import LabelTable
 from otero.model.samples import ABSENT_BITS, STALE_BITS, bits
 from otero.query.notes import Notes
 from otero.query.promql import ast
+from otero.query.promql.boxes import united
 from otero.query.promql.evaluate import Evaluator
 from otero.query.promql.naming import finish_names, label_order, without_absent
 from otero.query.promql.parser import FEATURES as LANGUAGE_FEATURES
@@ -157,7 +159,7 @@ def _instant(out: Value, time_ms: int) -> Vector | Scalar | String:
         return String(time_ms, out)
     if isinstance(out, StepMatrix):
         matrix = without_absent(finish_names(out))
-        return Vector(matrix.labels, time_ms, matrix.values[0])
+        return Vector(matrix.labels, time_ms, matrix.values[0], matrix.histograms)
     return Scalar(Steps.at(time_ms), out)
 
 
@@ -166,6 +168,7 @@ def _raw(evaluator: Evaluator, expr: ast.MatrixSelector | ast.Subquery, steps: S
     tables: list[LabelTable] = []
     times: list[np.ndarray] = []
     values: list[np.ndarray] = []
+    owners: list[Histograms | None] = []
     for view, drop in evaluator.windows(expr, steps):
         rows, columns, samples = _window_samples(view)
         block = view.block
@@ -174,11 +177,14 @@ def _raw(evaluator: Evaluator, expr: ast.MatrixSelector | ast.Subquery, steps: S
         tables.append(finish_names(labels).labels)
         times += [block.times_ms[rows[at], columns[at]] for at in keep]
         values += [samples[at] for at in keep]
+        owners += [block.histograms] * len(keep)
+    values, histograms = united(values, owners)
     return RawMatrix(
         LabelTable.concat(tables) if tables else LabelTable(0, {}),
         np.cumsum([0, *map(len, values)], dtype=np.intp),
         np.concatenate([np.empty(0, np.int64), *times]),
         np.concatenate([np.empty(0), *values]),
+        histograms,
     )
 
 

@@ -75,7 +75,13 @@ def merge_equal(matrix: StepMatrix) -> StepMatrix:
         present[:, into] |= here
         if drop is not None and matrix.drop_name is not None:
             drop[into] |= matrix.drop_name[layer]
-    return StepMatrix(matrix.labels.take(representatives), values, None if present.all() else present, drop)
+    return StepMatrix(
+        matrix.labels.take(representatives),
+        values,
+        None if present.all() else present,
+        drop,
+        matrix.histograms,
+    )
 
 
 def without_absent(matrix: StepMatrix) -> StepMatrix:

@@ -86,6 +86,7 @@ class Window:
             block.values.take(series, axis=1),
             True,
             None if starts is None else starts.take(series, axis=1),
+            block.histograms,
         )
         lo, hi = self.lo.take(columns, axis=1), self.hi.take(columns, axis=1)
         return Window(part, self.ends_ms, self.range_ms, lo, hi, part)
@@ -243,6 +244,7 @@ def _without(
         compact(block.values),
         True,
         None if block.start_ms is None else compact(block.start_ms),
+        block.histograms,
     )
     return Window(
         dense,
