@@ -1,6 +1,5 @@
 """Binary operators: scalars, a vector with a scalar, two vectors with matching, set operators."""
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -9,31 +8,15 @@ from numpy.typing import NDArray
 from otero.errors import ExecutionError
 from otero.model.labels import METRIC_NAME, LabelTable
 from otero.query.matching import layers, pairs, present_signatures, signatures
-from otero.query.promql.ast import COMPARISONS, BinaryOp, Cardinality, VectorMatching
-from otero.query.promql.boxes import united
+from otero.query.notes import Notes
+from otero.query.promql.ast import COMPARISONS, Binary, BinaryOp, Cardinality, VectorMatching
+from otero.query.promql.boxes import histogram_cells, mapped, rows_at, united
+from otero.query.promql.elements import ARITHMETIC, COMPARE, TRIM, Operand, combined
 from otero.query.promql.naming import RESERVED, drop_names, may_be_equal, merge_equal, without_absent
+from otero.query.promql.native.arithmetic import scale
 from otero.query.series import StepMatrix
 
 Values = NDArray[np.float64]
-
-ARITHMETIC: dict[BinaryOp, Callable[[Values, Values], Values]] = {
-    BinaryOp.ADD: np.add,
-    BinaryOp.SUB: np.subtract,
-    BinaryOp.MUL: np.multiply,
-    BinaryOp.DIV: np.divide,
-    BinaryOp.MOD: np.fmod,
-    BinaryOp.POW: np.power,
-    BinaryOp.ATAN2: np.arctan2,
-}
-
-COMPARE: dict[BinaryOp, Callable[[Values, Values], NDArray[np.bool_]]] = {
-    BinaryOp.EQ: np.equal,
-    BinaryOp.NE: np.not_equal,
-    BinaryOp.GT: np.greater,
-    BinaryOp.LT: np.less,
-    BinaryOp.GE: np.greater_equal,
-    BinaryOp.LE: np.less_equal,
-}
 
 
 def scalars(op: BinaryOp, left: Values, right: Values) -> Values:
@@ -44,10 +27,19 @@ def scalars(op: BinaryOp, left: Values, right: Values) -> Values:
 
 
 def with_scalar(
-    op: BinaryOp, matrix: StepMatrix, scalar: Values, *, swapped: bool, return_bool: bool, delayed: bool
+    node: Binary, matrix: StepMatrix, scalar: Values, *, swapped: bool, notes: Notes, delayed: bool
 ) -> StepMatrix:
     """A vector and a scalar (on the left when `swapped`); a comparison keeps the vector's values."""
+    op, return_bool = node.op, node.return_bool
     column = scalar[:, None]
+    if matrix.histograms is not None or op in TRIM:
+        numbers = np.broadcast_to(column, matrix.values.shape)
+        pair = Operand(matrix.values, matrix.histograms), Operand(numbers)
+        found = combined(node, *(pair[::-1] if swapped else pair), matrix.present, notes)
+        out = replace(matrix, values=found.values, present=found.present, histograms=found.histograms)
+        if op in TRIM or (op in COMPARISONS and not return_bool):
+            return without_absent(out)
+        return renamed(without_absent(out), delayed)
     left, right = (column, matrix.values) if swapped else (matrix.values, column)
     if op in COMPARISONS and not return_bool:
         holds = COMPARE[op](left, right)
@@ -108,16 +100,27 @@ def concat(parts: list[StepMatrix]) -> StepMatrix:
     )
 
 
+def negated(matrix: StepMatrix) -> StepMatrix:
+    """A vector with a minus sign before it."""
+    cells = histogram_cells(matrix)
+    out = replace(matrix, values=-matrix.values, histograms=None)
+    if matrix.histograms is None or not cells.any():
+        return out
+    rows = rows_at(matrix, cells)
+    return mapped(out, cells, scale(matrix.histograms.take(rows), np.full(len(rows), -1.0)))
+
+
 def vectors(
-    op: BinaryOp,
+    node: Binary,
     left: StepMatrix,
     right: StepMatrix,
     matching: VectorMatching,
     *,
-    return_bool: bool,
+    notes: Notes,
     delayed: bool,
 ) -> StepMatrix:
     """Two vectors, element by matching element. Raises ExecutionError when the matching is ambiguous at any step."""
+    op, return_bool = node.op, node.return_bool
     swapped = matching.card is Cardinality.ONE_TO_MANY
     many, one = (right, left) if swapped else (left, right)
     found = signatures(many.labels, one.labels, matching.on, matching.labels)
@@ -168,7 +171,10 @@ def vectors(
     part = _joined(parts)
     _refuse_ambiguous(part, matching)
     a, b = (part.one, part.many) if swapped else (part.many, part.one)
-    if op in COMPARISONS:
+    if left.histograms is not None or right.histograms is not None or op in TRIM:
+        found = combined(node, Operand(a, left.histograms), Operand(b, right.histograms), part.present, notes)
+        out = StepMatrix(part.labels, found.values, found.present, histograms=found.histograms)
+    elif op in COMPARISONS:
         holds = COMPARE[op](a, b)
         if return_bool:
             out = StepMatrix(part.labels, holds.astype(np.float64), part.present)

@@ -134,7 +134,7 @@ class Engine:
     ) -> Evaluator:
         lookback_ms = lookback_ms or self._lookback_ms
         reads = hints(plan.expr, steps, lookback_ms, self._default_step_ms)
-        samples = Samples(self._source, reads, plan.repeated, lookback_ms, budget)
+        samples = Samples(self._source, reads, plan, lookback_ms, budget)
         return Evaluator(
             plan,
             samples,

@@ -11,11 +11,19 @@ from numpy.typing import NDArray
 
 from otero.errors import BadQuery, Bug, ExecutionError
 from otero.model.budget import Budget
+from otero.model.histograms import Histograms, ResetHint, is_boxed
 from otero.model.labels import METRIC_NAME, LabelTable
 from otero.model.samples import ABSENT, SampleBlock
 from otero.query.notes import Notes
 from otero.query.promql import aggregation, ast, binary, special
-from otero.query.promql.functions import INSTANT_FUNCTIONS, KEEPS_NAME, RANGE_FUNCTIONS
+from otero.query.promql.boxes import floats_only
+from otero.query.promql.functions import (
+    INSTANT_FUNCTIONS,
+    KEEPS_NAME,
+    RANGE_FUNCTIONS,
+    TAKES_HISTOGRAMS,
+    over_histograms,
+)
 from otero.query.promql.functions.context import Context
 from otero.query.promql.naming import (
     RESERVED,
@@ -26,7 +34,7 @@ from otero.query.promql.naming import (
     without_absent,
 )
 from otero.query.promql.plan import Edges, Plan, subquery_grid
-from otero.query.promql.selectors import Samples, ends
+from otero.query.promql.selectors import Samples, ends, floats_apart
 from otero.query.promql.windows import Window, window
 from otero.query.series import StepMatrix, Steps, Value
 
@@ -71,7 +79,8 @@ class Evaluator:
         out = self._compute(node, steps)
         self._budget.release(self._budget.samples - held)
         if isinstance(out, StepMatrix):
-            self._budget.charge(out.values.size)
+            buckets = 0 if out.histograms is None else len(out.histograms.bucket)
+            self._budget.charge(out.values.size + buckets)
         return out
 
     def _compute(self, node: ast.Expr, steps: Steps) -> Value:
@@ -83,7 +92,7 @@ class Evaluator:
             case ast.Paren():
                 return self.value(node.expr, steps)
             case ast.VectorSelector():
-                return self.samples.at_steps(node, steps)
+                return self.samples.at_steps(node, steps, self.notes)
             case ast.Unary():
                 return self._unary(node, steps)
             case ast.Binary():
@@ -114,7 +123,7 @@ class Evaluator:
         if node.op == "+" or isinstance(out, str):
             return out
         if isinstance(out, StepMatrix):
-            return binary.renamed(replace(out, values=-out.values), self.delayed)
+            return binary.renamed(binary.negated(out), self.delayed)
         return -out
 
     def _binary(self, node: ast.Binary, steps: Steps) -> Value:
@@ -124,17 +133,13 @@ class Evaluator:
             matching = node.matching or ast.VectorMatching()
             if node.op in ast.SET_OPERATORS:
                 return binary.sets(node.op, left, right, matching)
-            return binary.vectors(
-                node.op, left, right, matching, return_bool=node.return_bool, delayed=self.delayed
-            )
+            return binary.vectors(node, left, right, matching, notes=self.notes, delayed=self.delayed)
         if isinstance(left, StepMatrix) and isinstance(right, np.ndarray):
             return binary.with_scalar(
-                node.op, left, right, swapped=False, return_bool=node.return_bool, delayed=self.delayed
+                node, left, right, swapped=False, notes=self.notes, delayed=self.delayed
             )
         if isinstance(right, StepMatrix) and isinstance(left, np.ndarray):
-            return binary.with_scalar(
-                node.op, right, left, swapped=True, return_bool=node.return_bool, delayed=self.delayed
-            )
+            return binary.with_scalar(node, right, left, swapped=True, notes=self.notes, delayed=self.delayed)
         if isinstance(left, np.ndarray) and isinstance(right, np.ndarray):
             return binary.scalars(node.op, left, right)
         raise Bug("an operator met a string")
@@ -156,6 +161,8 @@ class Evaluator:
             if isinstance(arg, (ast.MatrixSelector, ast.Subquery)):
                 return self._range_function(node, at, arg, steps)
         args = [self.value(arg, steps) for arg in node.args]
+        if node.name not in TAKES_HISTOGRAMS:
+            args = [floats_only(arg) if isinstance(arg, StepMatrix) else arg for arg in args]
         kernel = INSTANT_FUNCTIONS.get(node.name)
         if kernel is None:
             raise BadQuery(f"unknown function with name {node.name!r}", start=node.start, end=node.end)
@@ -205,8 +212,12 @@ class Evaluator:
         parts: list[StepMatrix] = []
         for view, drop in self.windows(arg, steps):
             self._budget.check()
-            values, present = kernel(view, args, context)
-            parts.append(without_absent(StepMatrix(view.block.labels, values, present, drop)))
+            histograms = None
+            if view.block.histograms is None:
+                values, present = kernel(view, args, context)
+            else:
+                values, present, histograms = over_histograms(node.name, kernel, view, args, context)
+            parts.append(without_absent(StepMatrix(view.block.labels, values, present, drop, histograms)))
         parts = [part for part in parts if part.series_count]
         if not parts:
             return StepMatrix(EMPTY, np.empty((steps.count, 0)))
@@ -224,7 +235,12 @@ class Evaluator:
         matrix = self.matrix(arg.expr, inner)
         if matrix.series_count == 0:
             return []
-        return [(window(as_block(matrix, inner), ends(arg, steps), arg.range_ms), matrix.drop_name)]
+        out: list[tuple[Window, NDArray[np.bool_] | None]] = []
+        for series, block in floats_apart(as_block(matrix, inner)):
+            drop = matrix.drop_name
+            drop = drop if drop is None or series is None else drop[series]
+            out.append((window(block, ends(arg, steps), arg.range_ms), drop))
+        return out
 
     def context(self, node: ast.Call, steps: Steps) -> Context:
         return Context(
@@ -238,7 +254,10 @@ class Evaluator:
         )
 
     def _doubt_counters(self, matrix: StepMatrix, arg: ast.Expr) -> None:
-        """Rates of what is no counter by its name (or by its type, where types are labels)."""
+        """Rates of what is no counter by its name (or by its type, where types are labels). Histograms are not in doubt."""
+        if matrix.histograms is not None:
+            floats = ~is_boxed(matrix.values) & matrix.present_mask()
+            matrix = matrix.take(np.flatnonzero(floats.any(axis=0)))
         names = matrix.labels.column(METRIC_NAME)
         types = matrix.labels.column("__type__")
         pairs = np.unique(names.codes.astype(np.int64) * len(types.values) + types.codes)
@@ -278,8 +297,14 @@ def as_block(matrix: StepMatrix, steps: Steps) -> SampleBlock:
         steps.times_ms()[:, None],
         np.zeros(matrix.series_count, np.intp),
         np.ascontiguousarray(values),
-        clean=matrix.present is None,
+        clean=matrix.present is None and matrix.histograms is None,
+        histograms=None if matrix.histograms is None else _unsure(matrix.histograms),
     )
+
+
+def _unsure(h: Histograms) -> Histograms:
+    """The values of a subquery are not neighbours as samples are: what they say of resets no longer holds."""
+    return replace(h, hint=np.where(h.hint == ResetHint.GAUGE, h.hint, ResetHint.UNKNOWN).astype(np.uint8))
 
 
 def _spread(value: Value, count: int) -> Value:

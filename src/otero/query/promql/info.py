@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from otero.errors import ExecutionError
+from otero.model.histograms import is_boxed
 from otero.model.labels import METRIC_NAME, LabelTable
 from otero.model.matchers import Matcher, MatchOp
 from otero.query.matching import Signatures, layers, signatures
@@ -124,6 +125,8 @@ def _read(
     for block in samples.blocks(matchers, int(looks.min()) - reach + 1, int(looks.max())):
         values, present = lookback(block, looks[order], reach)
         when = lookback_times(block, looks[order], reach)
+        if block.histograms is not None and (is_boxed(values) & (True if present is None else present)).any():
+            raise ExecutionError("info sample should be float")
         there = None if present is None else present[back]
         parts.append(StepMatrix(block.labels, values[back], there))
         times.append(StepMatrix(block.labels, when[back].astype(np.float64), there))

@@ -3,6 +3,7 @@
 - `resolve`         computed durations, `@ start()` and `@ end()` become numbers; parentheses around arguments go.
 - `find_constant`   which parts have the same value at every step, so that they are computed once.
 - `find_repeated`   which selectors occur more than once, so that their result is kept.
+- `find_unread_buckets`  which selectors need no buckets of native histograms, only counts and sums.
 - `hints`           which time range each selector reads; ranges of the same matchers that touch become one read.
 """
 
@@ -43,16 +44,17 @@ class Read:
 @dataclass(frozen=True, slots=True, eq=False)
 class Plan:
     """`constant` holds the ids of nodes of `expr` (topmost ones, worth computing apart), `repeated` selectors that
-    occur more than once."""
+    occur more than once, `unread_buckets` the ids of vector selectors of whose histograms nobody reads the buckets."""
 
     expr: ast.Expr
     constant: frozenset[int]
     repeated: frozenset[ast.Expr]
+    unread_buckets: frozenset[int] = frozenset()
 
 
 def make_plan(expr: ast.Expr, edges: Edges) -> Plan:
     resolved = resolve(expr, edges)
-    return Plan(resolved, find_constant(resolved), find_repeated(resolved))
+    return Plan(resolved, find_constant(resolved), find_repeated(resolved), find_unread_buckets(resolved))
 
 
 def depends_on_edges(expr: ast.Expr) -> bool:
@@ -179,6 +181,45 @@ def find_repeated(expr: ast.Expr) -> frozenset[ast.Expr]:
         if isinstance(node, (ast.VectorSelector, ast.MatrixSelector)):
             (repeated if node in seen else seen).add(node)
     return frozenset(repeated)
+
+
+_READ_COUNTS = frozenset({"histogram_avg", "histogram_count", "histogram_sum"})
+_READ_BUCKETS = frozenset(
+    {
+        "histogram_fraction",
+        "histogram_quantile",
+        "histogram_quantiles",
+        "histogram_stddev",
+        "histogram_stdvar",
+    }
+)
+
+
+def find_unread_buckets(expr: ast.Expr) -> frozenset[int]:
+    """Ids of vector selectors below a function that looks at counts and sums only, with none between that needs buckets.
+
+    A binary operator may look at buckets itself, and so may a subquery, which has to find counter resets. As resets are
+    found sample by sample where buckets are left out, this also decides which hints there are, as in Prometheus.
+    """
+    found: set[int] = set()
+
+    def visit(node: ast.Expr, unread: bool) -> None:
+        match node:
+            case ast.VectorSelector():
+                if unread and not (node.anchored or node.smoothed):
+                    found.add(id(node))
+                return
+            case ast.Call():
+                unread = (unread or node.name in _READ_COUNTS) and node.name not in _READ_BUCKETS
+            case ast.Binary() | ast.Subquery():
+                unread = False
+            case _:
+                pass
+        for child in ast.children(node):
+            visit(child, unread)
+
+    visit(expr, False)
+    return frozenset(found)
 
 
 def hints(expr: ast.Expr, steps: Steps, lookback_ms: int, default_step_ms: int) -> list[Read]:

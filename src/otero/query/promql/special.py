@@ -9,6 +9,7 @@ from otero.model.labels import METRIC_NAME, LabelTable
 from otero.model.matchers import MatchOp
 from otero.query.promql import ast
 from otero.query.promql.binary import renamed
+from otero.query.promql.boxes import floats_only
 from otero.query.promql.info import info
 from otero.query.promql.naming import without_absent
 from otero.query.series import StepMatrix, Steps, Value
@@ -43,7 +44,7 @@ def _vector(evaluator: "Evaluator", node: ast.Call, steps: Steps) -> Value:
 
 def _scalar(evaluator: "Evaluator", node: ast.Call, steps: Steps) -> Value:
     """The value of the only series, NaN where there is none or more than one."""
-    matrix = evaluator.matrix(node.args[0], steps)
+    matrix = floats_only(evaluator.matrix(node.args[0], steps))
     if matrix.present is None:
         return matrix.values[:, 0].copy() if matrix.series_count == 1 else np.full(steps.count, np.nan)
     alone = matrix.present.sum(axis=1) == 1
@@ -58,6 +59,15 @@ def _timestamp(evaluator: "Evaluator", node: ast.Call, steps: Steps) -> Value:
     matrix = evaluator.matrix(arg, steps)
     times = np.broadcast_to((steps.times_ms() / 1000.0)[:, None], matrix.values.shape)
     return renamed(StepMatrix(matrix.labels, times, matrix.present, matrix.drop_name), evaluator.delayed)
+
+
+def _start_timestamp(evaluator: "Evaluator", node: ast.Call, steps: Steps) -> Value:
+    """When the counters of a selector began, where their samples say so; of anything else nothing is known."""
+    arg = node.args[0]
+    if isinstance(arg, ast.VectorSelector):
+        return renamed(evaluator.samples.starts_at_steps(arg, steps), evaluator.delayed)
+    evaluator.matrix(arg, steps)
+    return StepMatrix(LabelTable(0, {}), np.empty((steps.count, 0)))
 
 
 def _absent(evaluator: "Evaluator", node: ast.Call, steps: Steps) -> Value:
@@ -108,6 +118,7 @@ FORMS: dict[str, Form] = {
     "range": _edge("range"),
     "scalar": _scalar,
     "start": _edge("start"),
+    "start_timestamp": _start_timestamp,
     "step": _edge("step"),
     "time": _time,
     "timestamp": _timestamp,

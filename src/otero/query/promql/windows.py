@@ -6,13 +6,14 @@ those cells are gone: so every row between the bounds is a sample, and no kernel
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from otero.model.samples import ABSENT_BITS, NO_TIME, STALE_BITS, SampleBlock, bits
+from otero.model.histograms import is_boxed
+from otero.model.samples import ABSENT, ABSENT_BITS, NO_TIME, STALE_BITS, SampleBlock, bits
 
 Cell = TypeVar("Cell", bound=np.generic)
 
@@ -73,21 +74,12 @@ class Window:
             return []
         rest = np.ones(self.block.series_count, np.bool_)
         rest[self.own] = False
-        return [(series, self._take(series)) for series in (np.flatnonzero(rest), self.own)]
+        return [(series, self.take(series)) for series in (np.flatnonzero(rest), self.own)]
 
-    def _take(self, series: NDArray[np.intp]) -> "Window":
-        block = self.block
-        columns, group = np.unique(block.group[series], return_inverse=True)
-        starts = block.start_ms
-        part = SampleBlock(
-            block.labels.take(series),
-            block.times_ms.take(columns, axis=1),
-            group.astype(np.intp, copy=False),
-            block.values.take(series, axis=1),
-            True,
-            None if starts is None else starts.take(series, axis=1),
-            block.histograms,
-        )
+    def take(self, series: NDArray[np.intp]) -> "Window":
+        """Only some series; nothing is known beyond the range."""
+        part = block_of(self.block, series, clean=True)
+        columns = np.unique(self.block.group[series])
         lo, hi = self.lo.take(columns, axis=1), self.hi.take(columns, axis=1)
         return Window(part, self.ends_ms, self.range_ms, lo, hi, part)
 
@@ -113,6 +105,21 @@ class Window:
         values = self.block.values[rows, series]
         values[offsets >= sizes] = np.nan
         return values, sizes
+
+
+def block_of(block: SampleBlock, series: NDArray[np.intp], *, clean: bool = False) -> SampleBlock:
+    """Only some series of a block, in the order given, with the timestamp columns that they use."""
+    columns, group = np.unique(block.group[series], return_inverse=True)
+    starts = block.start_ms
+    return SampleBlock(
+        block.labels.take(series),
+        block.times_ms.take(columns, axis=1),
+        group.astype(np.intp, copy=False),
+        block.values.take(series, axis=1),
+        clean or block.clean,
+        None if starts is None else starts.take(series, axis=1),
+        block.histograms,
+    )
 
 
 def pick(values: NDArray[np.float64], rows: NDArray[np.intp], group: NDArray[np.intp]) -> NDArray[np.float64]:
@@ -168,6 +175,16 @@ def lookback_times(block: SampleBlock, ends_ms: NDArray[np.int64], lookback_ms: 
     return times.take(found.block.group, axis=1)
 
 
+def lookback_starts(block: SampleBlock, ends_ms: NDArray[np.int64], lookback_ms: int) -> NDArray[np.int64]:
+    """Start timestamps [steps, S] of the samples that `lookback` answers, 0 where unknown."""
+    found = _newest(block, ends_ms, lookback_ms)
+    starts = found.block.start_ms
+    if starts is None or found.block.values.shape[0] == 0:
+        return np.zeros(found.shape, np.int64)
+    rows = np.clip(found.hi - 1, 0, starts.shape[0] - 1).take(found.block.group, axis=1)
+    return starts[rows, np.arange(starts.shape[1])]
+
+
 def count_until(times_ms: NDArray[np.int64], at_ms: NDArray[np.int64]) -> NDArray[np.intp]:
     """intp [steps, G]: how many timestamps of each column are not after each moment."""
     columns = times_ms.shape[1]
@@ -192,6 +209,19 @@ def _bounds(
 def _newest(block: SampleBlock, ends_ms: NDArray[np.int64], lookback_ms: int) -> Window:
     lo, hi = _bounds(block.times_ms, ends_ms, lookback_ms)
     return _dense(Window(block, ends_ms, lookback_ms, lo, hi, block), markers_count=True)
+
+
+def floats_of(found: Window) -> Window:
+    """The same window over floats only, where native histograms are among the samples."""
+
+    def masked(block: SampleBlock) -> SampleBlock:
+        values = np.where(is_boxed(block.values), ABSENT, block.values)
+        return replace(block, values=values, clean=False, histograms=None)
+
+    if found.block.histograms is None:
+        return found
+    source = masked(found.source)
+    return _dense(replace(found, block=masked(found.block), source=source, own=None), markers_count=False)
 
 
 def _dense(found: Window, *, markers_count: bool) -> Window:

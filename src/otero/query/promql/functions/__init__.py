@@ -19,6 +19,7 @@ from otero.query.promql.functions import (
     trend,
 )
 from otero.query.promql.functions.args import InstantKernel, RangeKernel, in_parts
+from otero.query.promql.functions.native_ranges import over_histograms as over_histograms
 
 _KERNELS: dict[str, RangeKernel] = {
     "avg_over_time": over_time.avg_over_time,
@@ -118,6 +119,13 @@ INSTANT_FUNCTIONS: dict[str, InstantKernel] = {
     "year": time.date_part(time.year),
 }
 """Kernels over instant vectors and scalars; they see to labels themselves."""
+
+TAKES_HISTOGRAMS: frozenset[str] = frozenset(
+    {"histogram_avg", "histogram_count", "histogram_fraction", "histogram_quantile", "histogram_quantiles",
+     "histogram_stddev", "histogram_stdvar", "histogram_sum", "label_join", "label_replace", "sort_by_label",
+     "sort_by_label_desc"}
+)  # fmt: skip
+"""Kernels over instant vectors that know native histograms; the others are given floats only."""
 
 ENGINE_FUNCTIONS: frozenset[str] = frozenset(
     {"absent", "absent_over_time", "end", "info", "range", "scalar", "start", "start_timestamp", "step", "time",

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from otero.model.labels import METRIC_NAME, LabelTable
-from otero.query.promql.aggregation import go_number
+from otero.query.promql.numbers import go_number
 from otero.query.promql.functions.context import Context
 from otero.query.promql.functions.numbers import parse_float
 from otero.query.series import StepMatrix

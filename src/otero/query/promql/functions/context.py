@@ -39,6 +39,13 @@ class Context:
         node = self.call.args[argument]
         return node.start, node.end
 
+    def range_place(self) -> tuple[int, int]:
+        """Start and end of the range vector among the arguments."""
+        for node in self.call.args:
+            if isinstance(node, (ast.MatrixSelector, ast.Subquery)):
+                return node.start, node.end
+        return self.call.start, self.call.end
+
     def warn(self, text: str, argument: int) -> None:
         self.notes.warn(text, *self.place(argument))
 

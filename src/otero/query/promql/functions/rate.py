@@ -81,15 +81,22 @@ def _extrapolated(window: Window, context: Context, *, counter: bool, per_second
     with np.errstate(all="ignore"):
         starts = window.block.start_ms
         if counter and starts is not None:
-            names = window.block.labels.column(METRIC_NAME)
-            for code in np.unique(names.codes[resets.overlapping(window)]).tolist():
-                context.warn(
-                    "sample has start time that overlaps with previous sample timestamp"
-                    f' for metric "{names.values[code]}"',
-                    0,
-                )
+            doubt_starts(window, context)
             return _with_starts(window, starts, per_second=per_second)
         return _plain(window, counter=counter, per_second=per_second), window.at_least(2)
+
+
+def doubt_starts(window: Window, context: Context) -> None:
+    """Warn about counters whose start timestamps overlap with the sample before."""
+    if window.block.start_ms is None:
+        return
+    names = window.block.labels.column(METRIC_NAME)
+    for code in np.unique(names.codes[resets.overlapping(window)]).tolist():
+        context.warn(
+            "sample has start time that overlaps with previous sample timestamp"
+            f' for metric "{names.values[code]}"',
+            0,
+        )
 
 
 def _plain(window: Window, *, counter: bool, per_second: bool) -> NDArray[np.float64]:

@@ -1,14 +1,20 @@
 """Where counters start again, and the functions that count such events: resets and changes."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from otero.model.histograms import Histograms, ResetHint, boxed_rows
 from otero.query.promql.functions.args import Args, RangeResult, modifier, nothing
 from otero.query.promql.functions.context import Context
 from otero.query.promql.functions.extended import from_anchor
+from otero.query.promql.native.compare import counter_reset, equal
 from otero.query.promql.windows import Window
+
+_PAIRS = 1 << 17
+"""Pairs of native histograms that are compared at a time."""
 
 FEW = 4
 """Up to so many applications of events per cell of the result, events are applied one by one, else row by row."""
@@ -64,17 +70,80 @@ class Events:
         np.add.at(result.reshape(-1), cell, amount)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Happened:
+    """cells bool [rows - 1, S]: whether something happened between row first_row + i and the next."""
+
+    first_row: int
+    cells: NDArray[np.bool_]
+
+    def at(self, rows: NDArray[np.intp], series: NDArray[np.intp]) -> NDArray[np.bool_]:
+        """Whether it happened between the sample before and this one, for single samples."""
+        return self.cells[rows - 1 - self.first_row, series]
+
+    def number(
+        self, lo: NDArray[np.intp], hi: NDArray[np.intp], series: NDArray[np.intp]
+    ) -> NDArray[np.int64]:
+        """How often it happened in single windows of rows lo to hi - 1."""
+        before = np.zeros((self.cells.shape[0] + 1, self.cells.shape[1]), np.int64)
+        np.cumsum(self.cells, axis=0, out=before[1:])
+        low = lo - self.first_row
+        return before[np.maximum(hi - 1 - self.first_row, low), series] - before[low, series]
+
+
 def find(window: Window) -> Events:
     """Where a counter fell, or began anew by its start timestamp."""
+    found = find_happened(window)
+    return _events(window, found.first_row, found.cells)
+
+
+def find_happened(window: Window) -> Happened:
+    """The same, sample by sample. A change between float and native histogram counts as well."""
     values = window.block.values
     first, last = int(window.lo.min()), int(window.hi.max())
     part = values[first:last]
     happened = part[1:] < part[:-1]
+    if window.block.histograms is not None:
+        _add_histograms(happened, part, window.block.histograms, counter_reset)
     starts = window.block.start_ms
     if starts is not None and len(part) > 1:
         times = window.block.times_ms[first:last].take(window.block.group, axis=1)
         happened |= _restarts(starts[first : last - 1], times[:-1], starts[first + 1 : last], times[1:])
-    return _events(window, first, happened)
+    return Happened(first, happened)
+
+
+def _add_histograms(
+    happened: NDArray[np.bool_],
+    values: NDArray[np.float64],
+    h: Histograms,
+    event: Callable[[Histograms, Histograms], NDArray[np.bool_]],
+) -> None:
+    """Decide where a native histogram is one of two neighbours; `event` decides about two of them."""
+    which = boxed_rows(values)
+    now, before = which[1:], which[:-1]
+    np.copyto(happened, True, where=(now >= 0) != (before >= 0))
+    row, series = np.nonzero((now >= 0) & (before >= 0))
+    if len(row):
+        happened[row, series] = event_of_rows(h, now[row, series], before[row, series], event)
+
+
+def event_of_rows(
+    h: Histograms,
+    now: NDArray[np.int64],
+    before: NDArray[np.int64],
+    event: Callable[[Histograms, Histograms], NDArray[np.bool_]],
+) -> NDArray[np.bool_]:
+    """`event` of pairs of rows; hints spare looking at buckets when it is about counter resets."""
+    out = np.zeros(len(now), np.bool_)
+    rest = np.arange(len(now))
+    if event is counter_reset:
+        hint = h.hint[now]
+        out[hint == ResetHint.RESET] = True
+        rest = np.flatnonzero((hint != ResetHint.RESET) & (hint != ResetHint.NOT_RESET))
+    for start in range(0, len(rest), _PAIRS):
+        some = rest[start : start + _PAIRS]
+        out[some] = event(h.take(now[some]), h.take(before[some]))
+    return out
 
 
 def overlapping(window: Window) -> NDArray[np.intp]:
@@ -90,6 +159,10 @@ def overlapping(window: Window) -> NDArray[np.intp]:
     return np.unique(owners)
 
 
+def differ(now: Histograms, before: Histograms) -> NDArray[np.bool_]:
+    return ~equal(now, before)
+
+
 def find_changes(window: Window) -> Events:
     """Where a value differs from the one before; NaN equals NaN."""
     first, last = int(window.lo.min()), int(window.hi.max())
@@ -98,6 +171,8 @@ def find_changes(window: Window) -> Events:
     not_numbers = np.isnan(part)
     if not_numbers.any():
         happened &= ~(not_numbers[1:] & not_numbers[:-1])
+    if window.block.histograms is not None:
+        _add_histograms(happened, part, window.block.histograms, differ)
     return _events(window, first, happened)
 
 

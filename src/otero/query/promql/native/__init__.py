@@ -14,6 +14,7 @@
 
 `arithmetic`
     group_sum(h, groups, count, weights=None, mean=False) -> Sums     sums or means of groups, weighted
+    sum_rows(h, rows, groups, count, …) -> Sums                       group_sum of h.take(rows), in bounded pieces
     add(left, right) -> Sums, subtract(left, right) -> Sums           row by row
     scale(h, factor), divide(h, divisor) -> Histograms                by one number per row; negative ones make gauges
     Sums: histograms, and per group: mixed (exponential and custom: no result), reconciled (custom bounds differed),

@@ -21,6 +21,9 @@ from otero.query.promql.native.layout import (
 )
 
 _HUGE = 2.0**1020
+_PIECE = 1 << 22
+"""Buckets that are added up at a time."""
+_ROW_COST = 8
 _DENSE = 8
 """Up to so many cells per bucket that goes in, sums are made in a table instead of sorting."""
 
@@ -41,12 +44,19 @@ class Sums:
 
 
 def group_sum(
-    h: Histograms, groups: Rows, count: int, weights: Floats | None = None, *, mean: bool = False
+    h: Histograms,
+    groups: Rows,
+    count: int,
+    weights: Floats | None = None,
+    *,
+    mean: bool = False,
+    coarsest: NDArray[np.int8] | None = None,
 ) -> Sums:
     """The sum of weight times histogram over each group, or the mean.
 
     groups [N] are numbers below `count`, weights float64 [N]. Sums are compensated: as good as Kahan's. A mean survives
-    a sum that overflows. Hints are combined as addition does; weights do not change them.
+    a sum that overflows. Hints are combined as addition does; weights do not change them. `coarsest` [count] is a
+    resolution that no result may exceed.
     """
     custom = h.schema == CUSTOM
     mixed = np.zeros(count, np.bool_)
@@ -62,6 +72,8 @@ def group_sum(
     h = widen_zero(h, threshold[groups])
     schema = np.full(count, np.iinfo(np.int8).max, np.int8)
     np.minimum.at(schema, groups, h.schema)
+    if coarsest is not None:
+        schema = np.where(schema == CUSTOM, schema, np.minimum(schema, coarsest))
     h = to_schema(h, schema[groups])
     bounds = np.full(count, -1, np.int32)
     bounds[groups] = h.bounds
@@ -84,6 +96,47 @@ def group_sum(
         value,
     )
     return Sums(out, mixed, reconciled, conflicting)
+
+
+def sum_rows(
+    h: Histograms,
+    rows: Rows,
+    groups: Rows,
+    count: int,
+    weights: Floats | None = None,
+    *,
+    mean: bool = False,
+    coarsest: NDArray[np.int8] | None = None,
+) -> Sums:
+    """`group_sum` of some rows of `h`, in pieces that do not fill the memory."""
+    size = int(np.diff(h.offsets)[rows].sum()) + _ROW_COST * len(rows)
+    if size <= _PIECE or count < 2:
+        return group_sum(h.take(rows), groups, count, weights, mean=mean, coarsest=coarsest)
+    order = np.argsort(groups, kind="stable")
+    edges = np.searchsorted(groups[order], np.arange(count + 1))
+    cost = np.concatenate([[0], np.cumsum(np.diff(h.offsets)[rows[order]] + _ROW_COST)])[edges]
+    parts: list[Sums] = []
+    first = 0
+    while first < count:
+        last = max(int(np.searchsorted(cost, cost[first] + _PIECE, "right")) - 1, first + 1)
+        chosen = order[edges[first] : edges[last]]
+        parts.append(
+            group_sum(
+                h.take(rows[chosen]),
+                groups[chosen] - first,
+                last - first,
+                None if weights is None else weights[chosen],
+                mean=mean,
+                coarsest=None if coarsest is None else coarsest[first:last],
+            )
+        )
+        first = last
+    return Sums(
+        Histograms.concat([part.histograms for part in parts]),
+        np.concatenate([part.mixed for part in parts]),
+        np.concatenate([part.reconciled for part in parts]),
+        np.concatenate([part.conflicting for part in parts]),
+    )
 
 
 def add(left: Histograms, right: Histograms) -> Sums:

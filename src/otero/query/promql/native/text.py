@@ -1,8 +1,8 @@
 """Native histograms as Prometheus prints them: `{count:4, sum:5, (0.5,1]:1, (1,2]:3}`."""
 
 from otero.model.histograms import CUSTOM, Histograms
-from otero.query.promql.aggregation import go_number
 from otero.query.promql.native.layout import bounds_of
+from otero.query.promql.numbers import go_number
 
 
 def describe(h: Histograms) -> list[str]:
