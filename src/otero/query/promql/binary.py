@@ -34,8 +34,9 @@ def with_scalar(
     column = scalar[:, None]
     if matrix.histograms is not None or op in TRIM:
         numbers = np.broadcast_to(column, matrix.values.shape)
-        pair = Operand(matrix.values, matrix.histograms), Operand(numbers)
-        found = combined(node, *(pair[::-1] if swapped else pair), matrix.present, notes)
+        vector, number = Operand(matrix.values, matrix.histograms), Operand(numbers)
+        left, right = (number, vector) if swapped else (vector, number)
+        found = combined(node, left, right, matrix.present, notes)
         out = replace(matrix, values=found.values, present=found.present, histograms=found.histograms)
         if op in TRIM or (op in COMPARISONS and not return_bool):
             return without_absent(out)

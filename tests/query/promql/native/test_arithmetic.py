@@ -230,3 +230,12 @@ def test_no_histograms_at_all() -> None:
     out = arithmetic.group_sum(Histograms.empty(), np.zeros(0, np.intp), 0)
     assert len(out.histograms) == 0
     assert len(layout.compact(Histograms.empty())) == 0
+
+
+@given(
+    st.lists(st.sampled_from([1e100, -1e100, 1e50, -1e50, 5.3, 1.0, 0.1, 2.0**-40]), min_size=1, max_size=12)
+)
+def test_sums_over_many_orders_of_magnitude(values: list[float]) -> None:
+    exact = sum(map(Fraction, values))
+    out = arithmetic.total(np.zeros(len(values), np.intp), np.array(values), 1)
+    assert out[0] == pytest.approx(float(exact), rel=1e-12, abs=1e-300)

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from otero.model.labels import METRIC_NAME, LabelTable
-from otero.query.promql.numbers import go_number
 from otero.query.promql.functions.context import Context
 from otero.query.promql.functions.numbers import parse_float
+from otero.query.promql.numbers import go_number
 from otero.query.series import StepMatrix
 
 Floats = NDArray[np.float64]

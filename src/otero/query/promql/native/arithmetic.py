@@ -21,6 +21,8 @@ from otero.query.promql.native.layout import (
 )
 
 _HUGE = 2.0**1020
+_SPLITS = 48
+"""More than enough to take any sum of floats apart."""
 _PIECE = 1 << 22
 """Buckets that are added up at a time."""
 _ROW_COST = 8
@@ -297,30 +299,35 @@ def _binned(cells: NDArray[np.integer], numbers: Floats, size: int) -> Floats:
 
 
 def total(cells: NDArray[np.integer], numbers: Floats, size: int) -> Floats:
-    """Compensated sums per cell, float64 [size]; the way of `aggregate.total`, on a flat list of numbers."""
+    """Compensated sums per cell, float64 [size].
+
+    As in `aggregate.total`, numbers are split against a power of two above the sum of magnitudes: high parts add up
+    without rounding. That is repeated where so much cancels that what is left matters.
+    """
     if len(numbers) == 0:
         return np.zeros(size)
     magnitude = _binned(cells, np.abs(numbers), size)
-    most = float(magnitude.max(initial=0.0))
-    if most < 2.0**53 and np.array_equal(numbers, np.rint(numbers)):
+    if float(magnitude.max(initial=0.0)) < 2.0**53 and np.array_equal(numbers, np.rint(numbers)):
         return _binned(cells, numbers, size)
-
-    def split(parts: Floats, bound: Floats) -> tuple[Floats, Floats]:
-        power = np.ldexp(1.5, np.frexp(np.where(bound < _HUGE, bound, 1.0))[1] + 1)
-        wide = power[cells]
-        with np.errstate(all="ignore"):
-            high = (parts + wide) - wide
-            return _binned(cells, high, size), parts - high
-
     with np.errstate(all="ignore"):
-        result, low = split(numbers, magnitude)
-        if (np.abs(result) < magnitude * 2.0**-26).any():
-            more, low = split(low, _binned(cells, np.abs(low), size))
-            result += more
-        result += _binned(cells, low, size)
-        if not most < _HUGE:
-            for cell in np.flatnonzero(~(magnitude < _HUGE)).tolist():
-                members = numbers[cells == cell]
-                finite = np.isfinite(members).all()
-                result[cell] = neumaier(members.tolist()) if finite else np.add.reduce(members)
+        result = np.zeros(size)
+        part, into, bound = numbers, cells, magnitude
+        for _ in range(_SPLITS):
+            power = np.ldexp(1.5, np.frexp(np.where(bound < _HUGE, bound, 1.0))[1] + 1)
+            wide = power[into]
+            high = (part + wide) - wide
+            part = part - high
+            result += _binned(into, high, size)
+            bound = _binned(into, np.abs(part), size)
+            cancelled = np.abs(result) < bound * 2.0**26
+            if not cancelled.any():
+                break
+            open_parts = cancelled[into]
+            result += _binned(into[~open_parts], part[~open_parts], size)
+            part, into = part[open_parts], into[open_parts]
+        result += _binned(into, part, size)
+        for cell in np.flatnonzero(~(magnitude < _HUGE)).tolist():
+            members = numbers[cells == cell]
+            finite = np.isfinite(members).all()
+            result[cell] = neumaier(members.tolist()) if finite else np.add.reduce(members)
     return result

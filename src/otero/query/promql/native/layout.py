@@ -96,14 +96,15 @@ def compact(h: Histograms) -> Histograms:
 
 
 def stats_only(h: Histograms) -> Histograms:
-    """Without any bucket; count, sum and hint stay."""
+    """Without any bucket; count, sum, hint and whether buckets are custom stay."""
+    custom = h.schema == CUSTOM
     return replace(
         h,
-        schema=np.zeros(len(h), np.int8),
+        schema=np.where(custom, CUSTOM, 0).astype(np.int8),
         zero_threshold=np.zeros(len(h)),
         zero_count=np.zeros(len(h)),
-        bounds=np.full(len(h), -1, np.int32),
-        custom_bounds=(),
+        bounds=np.where(custom, 0, -1).astype(np.int32),
+        custom_bounds=((),),
         offsets=np.zeros(len(h) + 1, np.int64),
         bucket=np.zeros(0, np.int64),
         value=np.zeros(0),
