@@ -10,6 +10,7 @@ import threading
 import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -111,7 +112,9 @@ class _Cut:
 class _Plan:
     refs: "weakref.ref[NDArray[np.int64]]"
     cuts: tuple[_Cut, ...] | None
-    """None: seen once."""
+    """None: seen once. Empty: never to be written in rows."""
+    runs: int = 1
+    """Each series comes so many times, one after the other."""
 
 
 class Head:
@@ -208,40 +211,45 @@ class Head:
             time_ms = int(times[0])
             uniform = times.strides == (0,) or bool((times == time_ms).all())
             plan = self._plans.get(id(batch.refs))
-            if plan is not None and plan.refs() is batch.refs and uniform:
-                cuts = plan.cuts
-                if cuts is None:
-                    cuts = self._make_plan(batch.refs)
-                if cuts is not None and self._append_row(batch, time_ms, cuts):
+            if plan is not None and plan.refs() is batch.refs:
+                if plan.cuts is None or (uniform and not plan.cuts):
+                    plan = self._make_plan(batch.refs) if uniform else self._make_loose_plan(batch.refs)
+                if plan is not None and plan.cuts and self._append_rows(batch, plan.cuts, plan.runs):
                     self.appended += size
                     return
-            elif uniform:
+            else:
                 self._remember(batch.refs)
             self._reserve()
             self._scatter(batch)
             self.appended += size
 
-    def _append_row(self, batch: MetricBatch, time_ms: int, cuts: tuple[_Cut, ...]) -> bool:
-        """The fast path: one row per strip. False when the samples do not follow on."""
+    def _append_rows(self, batch: MetricBatch, cuts: tuple[_Cut, ...], runs: int) -> bool:
+        """The fast path: whole rows of strips. False when the samples do not follow on, or not all at one time."""
         grid = self._grid
-        if time_ms < self.complete_from_ms:
-            return False
+        times, values = batch.times_ms.reshape(-1, runs), batch.values.reshape(-1, runs)
+        moments: list[list[int]] = []
         for cut in cuts:
-            if time_ms <= grid.last_ms[cut.strip]:
+            own = times[cut.source]
+            first: list[int] = own[0].tolist()
+            if first[0] < self.complete_from_ms or first[0] <= grid.last_ms[cut.strip]:
                 return False
-        for cut in cuts:
-            strip = cut.strip
-            if grid.rows[strip] == ROWS:
-                self._seal_pool(int(grid.pool_of[strip]))
-            row = int(grid.rows[strip])
-            grid.pools[int(grid.pool_of[strip])].values[row, cut.columns] = batch.values[cut.source]
-            grid.times_ms[row, strip] = time_ms
-            grid.last_ms[strip] = time_ms
-            grid.rows[strip] = row + 1
+            if (own != own[0]).any() or any(late <= early for early, late in pairwise(first)):
+                return False
+            moments.append(first)
+        for cut, times_ms in zip(cuts, moments, strict=True):
+            strip, own_values = cut.strip, values[cut.source]
+            for at, time_ms in enumerate(times_ms):
+                if grid.rows[strip] == ROWS:
+                    self._seal_pool(int(grid.pool_of[strip]))
+                row = int(grid.rows[strip])
+                grid.pools[int(grid.pool_of[strip])].values[row, cut.columns] = own_values[:, at]
+                grid.times_ms[row, strip] = time_ms
+                grid.last_ms[strip] = time_ms
+                grid.rows[strip] = row + 1
             if cut.whole:
-                grid.full_ms[strip] = time_ms
+                grid.full_ms[strip] = times_ms[-1]
             else:
-                self._newest_ms[cut.refs] = time_ms
+                self._newest_ms[cut.refs] = times_ms[-1]
         if batch.start_ms is not None or self._starts:
             self._starts.note(batch.refs, batch.times_ms, batch.start_ms, self.registry.bound)
         return True
@@ -257,7 +265,26 @@ class Head:
 
         plans[key] = _Plan(weakref.ref(refs, gone), None)
 
-    def _make_plan(self, refs: NDArray[np.int64]) -> tuple[_Cut, ...] | None:
+    def _make_loose_plan(self, refs: NDArray[np.int64]) -> _Plan:
+        """How a batch of several targets, or of several samples of each series, lies in the strips that are there."""
+        self._reserve()
+        grid = self._grid
+        known = self._plans[id(refs)]
+        runs = int(np.argmax(refs != refs[0])) or len(refs)
+        cuts: list[_Cut] = []
+        if len(refs) % runs == 0 and (refs.reshape(-1, runs) == refs[::runs, None]).all():
+            series = refs[::runs]
+            strips = grid.strip_of[series]
+            distinct = np.unique(strips)
+            worth = len(refs) >= _MIN_STRIP * len(distinct) and len(np.unique(series)) == len(series)
+            if worth and distinct[0] >= 0:
+                cuts = self._cuts(series, strips, distinct)
+        # Strips that do not exist yet are opened by what comes; then it is worth another look.
+        plan = _Plan(known.refs, tuple(cuts) if cuts or int(grid.strip_of[refs].min()) >= 0 else None, runs)
+        self._plans[id(refs)] = plan
+        return plan
+
+    def _make_plan(self, refs: NDArray[np.int64]) -> _Plan | None:
         """How a batch of these series lies in strips; None when it cannot be written in rows."""
         self._reserve()
         grid = self._grid
@@ -277,15 +304,21 @@ class Head:
             self._open_strip(refs[strips < 0])
             strips = grid.strip_of[refs]
             distinct = np.unique(strips)
+        known = self._plans[id(refs)]
+        plan = self._plans[id(refs)] = _Plan(known.refs, tuple(self._cuts(refs, strips, distinct)))
+        return plan
+
+    def _cuts(
+        self, refs: NDArray[np.int64], strips: NDArray[np.int32], distinct: NDArray[np.int32]
+    ) -> list[_Cut]:
+        grid = self._grid
         cuts: list[_Cut] = []
         for strip in distinct.tolist():
             source = np.flatnonzero(strips == strip)
             columns = grid.column_of[refs[source]].astype(np.intp)
             whole = len(source) == len(grid.members[strip])
             cuts.append(_Cut(strip, _as_slice(source), _as_slice(columns), whole, refs[source]))
-        known = self._plans[id(refs)]
-        self._plans[id(refs)] = _Plan(known.refs, tuple(cuts))
-        return tuple(cuts)
+        return cuts
 
     def require_known(self, refs: NDArray[np.int64]) -> None:
         """Raises Conflict when one of the series was forgotten; to be asked before the journal."""

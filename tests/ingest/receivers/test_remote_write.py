@@ -126,10 +126,9 @@ def test_the_same_series_come_as_the_same_arrays(clock: ManualClock) -> None:
 
     for tick in range(2):
         receiver.receive(body(tick), 1)
-    assert [len(batch) for batch in store.batches] == [40] * 4
-    assert store.batches[0].refs is store.batches[2].refs
-    assert store.batches[1].refs is store.batches[3].refs
-    assert store.values(store.batches[3]) == [n + 1 for n in range(40)]
+    assert [len(batch) for batch in store.batches] == [80] * 2
+    assert store.batches[0].refs is store.batches[1].refs
+    assert store.values(store.batches[1]) == [n + 1 for n in range(40)] * 2
 
 
 def test_zero_values_change_the_layout_and_not_the_arrays(clock: ManualClock) -> None:

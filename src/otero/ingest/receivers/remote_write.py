@@ -8,7 +8,6 @@ import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 
 import cramjam
 import numpy as np
@@ -33,8 +32,6 @@ MAX_AHEAD_MS = 600_000
 _KEPT_REFS = 1 << 21
 """References, in all, of arrays that are kept to be handed to storage again."""
 _MAX_TOLD = 100_000
-_MIN_ROW = 32
-"""A run of samples of one time that is shorter is not worth a batch of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,12 +147,6 @@ class RemoteWriteReceiver:
                 int(np.count_nonzero(ahead)),
                 f"out of bounds: a sample at {first} ms is more than 10 minutes in the future",
             )
-        if columns.histograms is not None:
-            native = is_boxed(columns.values)
-            good = ~native if good is None else good & ~native
-            refusals.add(
-                "native_histogram", int(np.count_nonzero(native)), "native histograms are not stored yet"
-            )
         return columns if good is None else _take(columns, good)
 
     def _write(self, columns: WriteColumns) -> None:
@@ -176,27 +167,13 @@ class RemoteWriteReceiver:
             self._told.update(dict.fromkeys(metadata))
 
     def _batches(self, columns: WriteColumns) -> list[MetricBatch]:
-        """Long runs of one time, as of a scraped target, become batches of their own, which storage takes as rows."""
-        count = len(columns)
-        if not count:
+        if not len(columns):
             return []
-        times_ms = columns.times_ms
-        edges = np.flatnonzero(times_ms[1:] != times_ms[:-1]) + 1
-        whole = columns.start_ms is not None or columns.histograms is not None
-        if whole or len(edges) * _MIN_ROW > count:
-            return [
-                MetricBatch(
-                    self._same(columns.refs),
-                    times_ms,
-                    columns.values,
-                    columns.start_ms,
-                    histograms=columns.histograms,
-                )
-            ]
-        bounds = [0, *edges.tolist(), count]
+        refs = self._same(columns.refs)
         return [
-            MetricBatch(self._same(columns.refs[low:high]), times_ms[low:high], columns.values[low:high])
-            for low, high in pairwise(bounds)
+            MetricBatch(
+                refs, columns.times_ms, columns.values, columns.start_ms, histograms=columns.histograms
+            )
         ]
 
     def _same(self, refs: NDArray[np.int64]) -> NDArray[np.int64]:
