@@ -3,15 +3,17 @@
 The usual request is not walked. One regular expression finds the samples; what stands between them is the head of the next
 series (its length and its labels), a key that a dictionary knows from earlier requests. A head states how many bytes of
 samples follow it, and heads and samples together must fill the body exactly, so a sample that was found where none is
-cannot go unnoticed. Whatever does not fit, exemplars and histograms among it, is parsed as protobuf.
+cannot go unnoticed. A body that differs from an earlier one in nothing but times and values is not even split. Whatever does not fit, exemplars and histograms among it, is parsed as protobuf.
 
 Protocol: https://prometheus.io/docs/specs/prw/remote_write_spec/
 """
 
 import re
+from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import repeat
+from typing import Any
 
 import numpy as np
 from google.protobuf.message import DecodeError
@@ -43,6 +45,12 @@ _MAX_SIZE = (1 << _SIZE_BITS) - 1
 _MISSING = -(1 << 62)
 _MAX_HEADS = 400_000
 """Heads that are remembered in each of two generations."""
+_MAX_LAYOUT_BYTES = 32 << 20
+_MAX_SEEN = 10_000
+
+_BYTE = np.uint64(8)
+_ONE_BYTE, _TWO_BYTES, _THREE_BYTES = np.uint64(0xFF), np.uint64(0xFFFF), np.uint64(0xFF_FFFF)
+_VARINT_MARKS, _VARINT_OF_SIX = np.uint64(0x8080_8080_8080_0000), np.uint64(0x0080_8080_8080_0000)
 
 
 class _Unusual(Exception):
@@ -59,19 +67,35 @@ class WriteV1Decoder:
         self._resolve = resolve
         self._known: dict[bytes, int] = {}
         self._older: dict[bytes, int] = {}
+        self._layouts: OrderedDict[tuple[int, bytes], _Layout] = OrderedDict()
+        self._seen: set[tuple[int, bytes]] = set()
 
     def forget(self) -> None:
         """Drop all references."""
         self._known, self._older = {}, {}
+        self._layouts.clear()
 
     def decode(self, body: bytes) -> WriteColumns:
-        """The columns of one request, uncompressed. Raises BadInput for what is no WriteRequest."""
+        """The columns of one request, uncompressed. Raises BadInput for what is no WriteRequest.
+
+        `refs` is the very same array when the same series come in the same layout.
+        """
+        first = _SAMPLE.search(body)
+        if first is None:
+            return decode_slowly(body, self._resolve)
+        key = (len(body), body[: first.start()])
+        layout = self._layouts.get(key)
+        if layout is not None:
+            columns = layout.read(body)
+            if columns is not None:
+                self._layouts.move_to_end(key)
+                return columns
         try:
-            return self._split(body)
+            return self._split(body, key)
         except _Unusual:
             return decode_slowly(body, self._resolve)
 
-    def _split(self, body: bytes) -> WriteColumns:
+    def _split(self, body: bytes, key: tuple[int, bytes]) -> WriteColumns:
         heads = _SAMPLE.split(body)
         rest = [heads.pop()]
         count = len(heads)
@@ -92,15 +116,33 @@ class WriteV1Decoder:
             np.add.reduceat(per_sample, first), sizes
         ):
             raise _Unusual
-        times_ms, values = _columns(body, ends - per_sample, per_sample)
+        starts = ends - per_sample
+        times_ms, values = _columns(body, starts, per_sample)
         refs = codes >> _SIZE_BITS
         if len(first) < count:
             refs = np.repeat(refs, per_series)
         columns = WriteColumns(refs, times_ms, quiet(values))
         if any(rest):
             more = decode_slowly(b"".join(rest), self._resolve)
-            columns = _with(columns, more)
+            return _with(columns, more)
+        if int(per_sample.min()) == _WHOLE and int(refs.min()) >= 0:
+            self._lay_out(body, key, refs, starts)
         return columns
+
+    def _lay_out(
+        self, body: bytes, key: tuple[int, bytes], refs: NDArray[np.int64], starts: NDArray[np.int64]
+    ) -> None:
+        """Remember the layout of a body when one of its size and beginning has come before."""
+        if key not in self._seen:
+            if len(self._seen) >= _MAX_SEEN:
+                self._seen.clear()
+            self._seen.add(key)
+            return
+        self._layouts[key] = _Layout.of(body, refs, starts)
+        size = sum(length for length, _ in self._layouts)
+        while size > _MAX_LAYOUT_BYTES:
+            (length, _), _ = self._layouts.popitem(last=False)
+            size -= length
 
     def _codes(self, heads: Sequence[bytes], rest: list[bytes]) -> NDArray[np.int64]:
         """Reference and bytes of samples of each head, as one number; other messages before it go into `rest`."""
@@ -192,34 +234,72 @@ def _columns(
     body: bytes, starts: NDArray[np.int64], sizes: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Times and values of the samples that start at these places; raises _Unusual when one does not."""
-    data = np.frombuffer(body, np.uint8)
     whole = sizes == _WHOLE
     if whole.all():
-        cells = data[starts[:, None] + np.arange(_WHOLE)]
-        if (cells[:, :3] != (0x12, 0x10, 0x09)).any():
+        words = _words(body)
+        if ((words[starts] & _THREE_BYTES) != 0x09_10_12).any():
             raise _Unusual
-        return _times(cells[:, 11:]), np.ascontiguousarray(cells[:, 3:11]).view("<f8").ravel()
+        tails = words[starts + 10]
+        if ((tails >> _BYTE) & _ONE_BYTE != 0x10).any():
+            raise _Unusual
+        return _times(tails), _words(body, "<f8")[starts + 3]
     if not (whole | (sizes == _ZERO)).all():
         raise _Unusual
     times_ms = np.empty(len(starts), np.int64)
     values = np.zeros(len(starts))
     if whole.any():
         times_ms[whole], values[whole] = _columns(body, starts[whole], sizes[whole])
-    cells = data[starts[~whole][:, None] + np.arange(_ZERO)]
-    if (cells[:, :2] != (0x12, 0x07)).any():
+    zeros = starts[~whole]
+    words = _words(body)[zeros + 1]
+    if (np.frombuffer(body, np.uint8)[zeros] != 0x12).any() or (words & _TWO_BYTES != 0x10_07).any():
         raise _Unusual
-    times_ms[~whole] = _times(cells[:, 2:])
+    times_ms[~whole] = _times(words)
     return times_ms, values
 
 
-def _times(cells: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """uint8 [N, 7], a tag and six bytes of a varint, to int64 [N]."""
-    if (cells[:, 0] != 0x10).any() or (cells[:, 1:6] < 128).any() or (cells[:, 6] > 127).any():
+def _words(body: bytes, kind: str = "<u8") -> NDArray[Any]:
+    """The eight bytes at each place of the body, as numbers."""
+    return np.ndarray((max(len(body) - 7, 0),), kind, body, 0, (1,))
+
+
+def _times(words: NDArray[np.uint64]) -> NDArray[np.int64]:
+    """The varint in the upper six bytes of each word; raises _Unusual when it is longer or shorter."""
+    if (words & _VARINT_MARKS != _VARINT_OF_SIX).any():
         raise _Unusual
-    times = cells[:, 6].astype(np.int64)
-    for column in (5, 4, 3, 2, 1):
-        times = (times << 7) | (cells[:, column] & 127)
-    return times
+    return _varints(words)
+
+
+def _varints(words: NDArray[np.uint64]) -> NDArray[np.int64]:
+    times = np.zeros(len(words), np.uint64)
+    for at in range(6):
+        times |= (words >> np.uint64(16 + at)) & np.uint64(0x7F << (7 * at))
+    return times.view(np.int64)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Layout:
+    """A body of which only times and values change: most bytes are fixed, and every sample keeps its place."""
+
+    refs: NDArray[np.int64]
+    starts: NDArray[np.int64]
+    mask: NDArray[np.uint8]
+    fixed: NDArray[np.uint8]
+
+    @staticmethod
+    def of(body: bytes, refs: NDArray[np.int64], starts: NDArray[np.int64]) -> "_Layout":
+        mask = np.full(len(body), 0xFF, np.uint8)
+        mask[starts[:, None] + np.arange(3, 11)] = 0
+        mask[starts[:, None] + np.arange(12, 18)] = 0x80
+        return _Layout(refs, starts, mask, np.frombuffer(body, np.uint8) & mask)
+
+    def read(self, body: bytes) -> WriteColumns | None:
+        """The columns of a body of this layout, None when it has another one."""
+        if len(body) != len(self.mask):
+            return None
+        if (np.frombuffer(body, np.uint8) & self.mask).tobytes() != self.fixed.tobytes():
+            return None
+        values = _words(body, "<f8")[self.starts + 3]
+        return WriteColumns(self.refs, _varints(_words(body)[self.starts + 10]), quiet(values))
 
 
 def decode_slowly(body: bytes, resolve: Resolve) -> WriteColumns:
