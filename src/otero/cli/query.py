@@ -99,14 +99,34 @@ def _utc(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _points(data: dict[str, Any]) -> list[tuple[dict[str, str], list[tuple[float, str]]]]:
-    match data["resultType"]:
-        case "scalar" | "string":
-            return [({}, [tuple(data["result"])])]
-        case "vector":
-            return [(row["metric"], [tuple(row["value"])]) for row in data["result"]]
-        case _:
-            return [(row["metric"], [tuple(pair) for pair in row["values"]]) for row in data["result"]]
+Value = str | dict[str, Any]
+"""A float as text, or a native histogram as the API gives it."""
+
+
+def _points(data: dict[str, Any]) -> list[tuple[dict[str, str], list[tuple[float, Value]]]]:
+    if data["resultType"] in ("scalar", "string"):
+        return [({}, [tuple(data["result"])])]
+    out: list[tuple[dict[str, str], list[tuple[float, Value]]]] = []
+    for row in data["result"]:
+        single = [row[name] for name in ("value", "histogram") if name in row]
+        points = single + row.get("values", []) + row.get("histograms", [])
+        out.append((row["metric"], sorted(map(tuple, points), key=lambda point: point[0])))
+    return out
+
+
+def value_text(value: Value) -> str:
+    """A value for people: a histogram as `{count:3, sum:7.5, (1,2]:3}`."""
+    if isinstance(value, str):
+        return value
+    parts = [f"count:{value['count']}", f"sum:{value['sum']}"]
+    for bounds, lower, upper, count in value.get("buckets", ()):
+        opening, closing = "([(["[bounds], "]))]"[bounds]
+        parts.append(f"{opening}{lower},{upper}{closing}:{count}")
+    return "{" + ", ".join(parts) + "}"
+
+
+def _plotted(value: Value) -> float:
+    return float(value if isinstance(value, str) else value["count"])
 
 
 def _csv(data: dict[str, Any]) -> str:
@@ -116,7 +136,8 @@ def _csv(data: dict[str, Any]) -> str:
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow([*names, "time", "value"])
     for labels, points in rows:
-        writer.writerows([*(labels.get(name, "") for name in names), _utc(at), value] for at, value in points)
+        own = [labels.get(name, "") for name in names]
+        writer.writerows([*own, _utc(at), value_text(value)] for at, value in points)
     return out.getvalue()
 
 
@@ -130,16 +151,16 @@ def _print_table(data: dict[str, Any], is_range: bool) -> None:
         table = Table(box=None, pad_edge=False)
         table.add_column("series", overflow="fold")
         table.add_column("time")
-        table.add_column("value", justify="right")
+        table.add_column("value", justify="right", overflow="fold")
         for labels, points in rows:
             for at, value in points:
-                table.add_row(Text(series_name(labels) if labels else ""), _utc(at), Text(value))
+                table.add_row(Text(series_name(labels) if labels else ""), _utc(at), Text(value_text(value)))
         console.print(table)
         return
     grid = sorted({at for _, points in rows for at, _ in points})
     lines: list[list[float]] = []
     for _, points in rows:
-        by_time = {at: float(value) for at, value in points}
+        by_time = {at: _plotted(value) for at, value in points}
         lines.append([by_time.get(at, math.nan) for at in grid])
     if len(rows) <= _MAX_PLOTTED:
         for line in plot(lines, width=max(min(console.width - 14, 100), 20)):
@@ -148,11 +169,17 @@ def _print_table(data: dict[str, Any], is_range: bool) -> None:
     table = Table(box=None, pad_edge=False)
     for column in ("series", "", "min", "max", "last"):
         table.add_column(column, overflow="fold" if column == "series" else "ellipsis")
-    for (labels, _), line in zip(rows, lines, strict=True):
+    for (labels, points), line in zip(rows, lines, strict=True):
         finite = [value for value in line if math.isfinite(value)]
         last = next((value for value in reversed(line) if not math.isnan(value)), math.nan)
         low, high = (min(finite), max(finite)) if finite else (math.nan, math.nan)
         table.add_row(
-            Text(series_name(labels)), sparkline(line, 32), f"{low:.6g}", f"{high:.6g}", f"{last:.6g}"
+            Text(_line_name(labels, points)), sparkline(line, 32), f"{low:.6g}", f"{high:.6g}", f"{last:.6g}"
         )
     console.print(table)
+
+
+def _line_name(labels: dict[str, str], points: list[tuple[float, Value]]) -> str:
+    """What a line shows: a series, or how many observations its histograms have."""
+    name = series_name(labels)
+    return f"{name} (count)" if any(not isinstance(value, str) for _, value in points) else name

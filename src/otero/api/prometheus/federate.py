@@ -15,6 +15,7 @@ from otero.api.prometheus.params import Params
 from otero.errors import BadInput
 from otero.fields import valid_legacy_label_name
 from otero.model.budget import Budget
+from otero.model.histograms import is_boxed
 from otero.model.labels import METRIC_NAME
 from otero.model.matchers import Matcher
 from otero.query.promql.windows import lookback, lookback_times
@@ -54,6 +55,8 @@ class FederateRoutes:
                 values, present = lookback(block, ends_ms, lookback_ms)
                 times_ms = lookback_times(block, ends_ms, lookback_ms)[0]
                 rows = np.flatnonzero(present[0]) if present is not None else np.arange(values.shape[1])
+                if block.histograms is not None:  # the text format has none, as in Prometheus
+                    rows = rows[~is_boxed(values[0][rows])]
                 texts = map(exposition_text, values[0][rows].tolist())
                 table = block.labels.take(rows).rows()
                 for labels, text, time_ms in zip(table, texts, times_ms[rows].tolist(), strict=True):

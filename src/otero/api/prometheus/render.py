@@ -8,8 +8,10 @@ import numpy as np
 import orjson
 from starlette.responses import Response
 
+from otero.api.prometheus.histogram_json import histogram_texts
 from otero.api.prometheus.numbers import time_text, value_text, value_texts
 from otero.model.budget import Budget
+from otero.model.histograms import boxed_rows, compacted
 from otero.model.labels import LabelTable
 from otero.query.notes import Note, NoteKind, render_note
 from otero.query.result import Matrix, QueryStats, RawMatrix, Result, Scalar, String, Vector
@@ -106,7 +108,17 @@ def _vector(vector: Vector, limit: int) -> bytes:
     count = _shown(vector.labels.size, limit)
     time = time_text(vector.time_ms).encode()
     template = b'{"metric":%b,"value":[' + time + b',"%b"]}'
-    texts = value_texts(np.ascontiguousarray(vector.values[:count]))
+    values = np.ascontiguousarray(vector.values[:count])
+    texts = value_texts(values)
+    values, histograms = compacted(values, vector.histograms)
+    if histograms is not None:
+        objects = histogram_texts(histograms)
+        parts = [
+            b'"value":[%b,"%b"]' % (time, text) if row < 0 else b'"histogram":[%b,%b]' % (time, objects[row])
+            for row, text in zip(boxed_rows(values).tolist(), texts, strict=True)
+        ]
+        pairs = zip(_label_sets(vector.labels, count), parts, strict=True)
+        return b"[" + b",".join([b'{"metric":%b,%b}' % pair for pair in pairs]) + b"]"
     rows = [template % pair for pair in zip(_label_sets(vector.labels, count), texts, strict=True)]
     return b"[" + b",".join(rows) + b"]"
 
@@ -120,6 +132,8 @@ def _grid_template(steps: Steps) -> bytes:
 def _matrix(matrix: Matrix, limit: int, budget: Budget | None) -> bytes:
     series = matrix.series
     count = _shown(series.series_count, limit)
+    if series.histograms is not None:
+        return _mixed_matrix(matrix, count, budget)
     columns = np.ascontiguousarray(series.values[:, :count].T)
     full = _grid_template(matrix.steps)
     present = None if series.present is None else np.ascontiguousarray(series.present[:, :count].T)
@@ -139,15 +153,52 @@ def _matrix(matrix: Matrix, limit: int, budget: Budget | None) -> bytes:
     return b"[" + b",".join(rows) + b"]"
 
 
+def _mixed_matrix(matrix: Matrix, count: int, budget: Budget | None) -> bytes:
+    """A matrix with histograms in it, series by series."""
+    series = matrix.series
+    present = series.present_mask()[:, :count]
+    step, column = np.nonzero(present.T)[::-1]
+    lengths = np.count_nonzero(present, axis=0)
+    raw = RawMatrix(
+        series.labels,
+        np.concatenate([np.zeros(1, np.intp), np.cumsum(lengths)]),
+        matrix.steps.times_ms()[step],
+        np.ascontiguousarray(series.values[step, column]),
+        series.histograms,
+    )
+    return _raw_matrix(raw, count, budget)
+
+
 def _raw_matrix(matrix: RawMatrix, limit: int, budget: Budget | None) -> bytes:
     rows: list[bytes] = []
     offsets: list[int] = matrix.offsets.tolist()
+    samples, histograms = compacted(matrix.values, matrix.histograms)
+    objects = histogram_texts(histograms) if histograms is not None else []
     for index, labels in enumerate(_label_sets(matrix.labels, _shown(matrix.labels.size, limit))):
         if budget is not None and index % 256 == 0:
             budget.check()
         start, end = offsets[index], offsets[index + 1]
         times: list[int] = matrix.times_ms[start:end].tolist()
-        pairs = zip(times, value_texts(np.ascontiguousarray(matrix.values[start:end])), strict=True)
-        values = b",".join(b'[%b,"%b"]' % (time_text(time_ms).encode(), text) for time_ms, text in pairs)
-        rows.append(b'{"metric":%b,"values":[%b]}' % (labels, values))
+        values = np.ascontiguousarray(samples[start:end])
+        pairs = list(zip(times, value_texts(values), strict=True))
+        if not objects:
+            rows.append(b'{"metric":%b,"values":[%b]}' % (labels, _points(pairs)))
+            continue
+        boxes: list[int] = boxed_rows(values).tolist()
+        floats = [pair for pair, box in zip(pairs, boxes, strict=True) if box < 0]
+        parts = [b'"metric":%b' % labels]
+        if floats:
+            parts.append(b'"values":[%b]' % _points(floats))
+        if len(floats) < len(pairs):
+            held = [
+                b"[%b,%b]" % (time_text(time_ms).encode(), objects[box])
+                for time_ms, box in zip(times, boxes, strict=True)
+                if box >= 0
+            ]
+            parts.append(b'"histograms":[%b]' % b",".join(held))
+        rows.append(b"{%b}" % b",".join(parts))
     return b"[" + b",".join(rows) + b"]"
+
+
+def _points(pairs: Sequence[tuple[int, bytes]]) -> bytes:
+    return b",".join([b'[%b,"%b"]' % (time_text(time_ms).encode(), text) for time_ms, text in pairs])
