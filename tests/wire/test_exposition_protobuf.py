@@ -8,11 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from otero.errors import BadInput
+from otero.model.histograms import CUSTOM, ResetHint, boxed_rows
 from otero.model.labels import decode_labels
 from otero.model.metrics import Metadata
 from otero.model.samples import NAN_BITS, NO_TIME, bits
-from otero.wire.exposition import BodyParser, Protocol, parse, parse_series
+from otero.wire.exposition import BodyParser, Protocol, WantedHistograms, parse, parse_series
 from otero.wire.pb import exposition_pb2 as pb
+from tests.histogram_samples import described, one
 
 Samples = list[tuple[dict[str, str], float]]
 
@@ -120,11 +122,94 @@ def test_histogram_gets_the_bucket_of_all_if_it_is_missing(kind: int) -> None:
     assert (exemplar.ref, exemplar.time_ms) == (4, int(NO_TIME))
 
 
-def test_native_histograms_are_counted() -> None:
-    native = pb.Histogram(sample_count=4, sample_sum=2, schema=3, positive_span=[pb.BucketSpan(length=1)])
-    exposition = parse(delimited(family(4, pb.Metric(histogram=native))), Protocol.PROTOBUF)
-    assert exposition.native_histograms == 1
-    assert exposition.keys == [b"m_count", b"m_sum", b'm_bucket{le="+Inf"}']
+EXEMPLAR = pb.Exemplar(value=2, timestamp=pb.Time(seconds=3))
+NATIVE = pb.Histogram(
+    sample_count=10,
+    sample_sum=2.5,
+    schema=3,
+    zero_threshold=0.001,
+    zero_count=1,
+    positive_span=[pb.BucketSpan(offset=-2, length=2), pb.BucketSpan(offset=3, length=1)],
+    positive_delta=[2, -1, 3],
+    negative_span=[pb.BucketSpan(offset=1, length=2)],
+    negative_delta=[2, -2],
+    created_timestamp=pb.Time(seconds=7),
+    bucket=[pb.Bucket(cumulative_count=4, upper_bound=1, exemplar=EXEMPLAR), pb.Bucket(cumulative_count=5, upper_bound=2, exemplar=pb.Exemplar(value=1))],
+)  # fmt: skip
+WANTED = one(
+    3, {-2: 2.0, -1: 1.0, 3: 4.0}, below={1: 2.0, 2: 0.0}, zero_count=1.0, zero_threshold=0.001, total=2.5
+)
+CLASSIC_KEYS = [b"m_count", b"m_sum", b'm_bucket{le="1.0"}', b'm_bucket{le="2.0"}', b'm_bucket{le="+Inf"}']
+
+
+def test_native_histograms_only_where_they_are_wanted() -> None:
+    body = delimited(family(4, pb.Metric(histogram=NATIVE)))
+    exposition = parse(body, Protocol.PROTOBUF)
+    assert exposition.histograms is None
+    assert exposition.keys == CLASSIC_KEYS
+    exposition = parse(body, Protocol.PROTOBUF, WantedHistograms(native=True))
+    assert exposition.keys == [b"m"]
+    assert exposition.histograms is not None
+    assert boxed_rows(exposition.values).tolist() == [0]
+    assert described(exposition.histograms, 0) == described(WANTED, 0)
+    assert exposition.start_ms is not None
+    assert exposition.start_ms.tolist() == [7000]
+    assert [(e.ref, e.value, e.time_ms) for e in exposition.exemplars] == [(0, 2.0, 3000)]
+    exposition = parse(body, Protocol.PROTOBUF, WantedHistograms(native=True, classic=True))
+    assert exposition.keys == [b"m", *CLASSIC_KEYS]
+    assert [(e.ref, e.value) for e in exposition.exemplars] == [(0, 2.0), (3, 2.0), (4, 1.0)]
+    own = pb.Histogram()
+    own.CopyFrom(NATIVE)
+    own.exemplars.extend([pb.Exemplar(value=5), pb.Exemplar(value=6, timestamp=pb.Time(seconds=1))])
+    body = delimited(family(4, pb.Metric(histogram=own)))
+    exposition = parse(body, Protocol.PROTOBUF, WantedHistograms(native=True))
+    assert [(e.ref, e.value) for e in exposition.exemplars] == [(0, 6.0)]
+
+
+def test_float_and_gauge_histograms_and_finer_schemas() -> None:
+    native = pb.Histogram(
+        sample_count_float=3.5,
+        sample_sum=2,
+        schema=9,
+        zero_count_float=0.5,
+        positive_span=[pb.BucketSpan(offset=3, length=2)],
+        positive_count=[1.5, 1.5],
+    )
+    body = delimited(family(5, pb.Metric(histogram=native)))
+    held = parse(body, Protocol.PROTOBUF, WantedHistograms(native=True)).histograms
+    assert held is not None
+    wanted = one(8, {2: 3.0}, zero_count=0.5, total=2.0, hint=ResetHint.GAUGE)
+    assert described(held, 0) == described(wanted, 0)
+
+
+def test_classic_histograms_of_a_body_that_has_native_ones_too() -> None:
+    classic = pb.Histogram(
+        sample_count=4, sample_sum=1, bucket=[pb.Bucket(cumulative_count=1, upper_bound=0.5)]
+    )
+    body = delimited(
+        family(4, pb.Metric(histogram=NATIVE)),
+        family(4, pb.Metric(label=[pb.LabelPair(name="a", value="b")], histogram=classic), name="c"),
+    )
+    exposition = parse(body, Protocol.PROTOBUF, WantedHistograms(native=True, nhcb=True))
+    assert exposition.keys == [b"m", b'c{a="b"}']
+    held, rows = exposition.histograms, boxed_rows(exposition.values).tolist()
+    assert held is not None
+    assert described(held, rows[0]) == described(WANTED, 0)
+    assert described(held, rows[1]) == described(one(CUSTOM, {0: 1.0, 1: 3.0}, bounds=(0.5,), total=1.0), 0)
+    exposition = parse(body, Protocol.PROTOBUF, WantedHistograms(nhcb=True))
+    assert exposition.keys == [b"m", b'c{a="b"}'], "without native ones their classic form is converted"
+
+
+def test_native_histograms_that_contradict_themselves_are_refused() -> None:
+    wrong = pb.Histogram()
+    wrong.CopyFrom(NATIVE)
+    wrong.sample_count = 11
+    body = delimited(family(4, pb.Metric(histogram=wrong)))
+    with pytest.raises(
+        BadInput, match="byte 0: m: 10 observations found in buckets, but the Count field is 11"
+    ):
+        parse(body, Protocol.PROTOBUF, WantedHistograms(native=True))
+    assert len(parse(body, Protocol.PROTOBUF).keys) == 5
 
 
 @pytest.mark.parametrize(

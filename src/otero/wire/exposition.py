@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from otero.model.metrics import Metadata
-from otero.wire.exposition_columns import Exposition
+from otero.wire.classic_histograms import Classic, ClassicPlan
+from otero.wire.exposition_columns import CLASSIC_ONLY, Exposition, WantedHistograms
 from otero.wire.exposition_protobuf import parse_protobuf
 from otero.wire.exposition_protocol import DEFAULT_PROTOCOLS, Protocol, accept_header, parse_content_type
 from otero.wire.exposition_series import parse_series
@@ -23,6 +24,7 @@ __all__ = [
     "BodyParser",
     "Exposition",
     "Protocol",
+    "WantedHistograms",
     "accept_header",
     "parse",
     "parse_content_type",
@@ -30,19 +32,20 @@ __all__ = [
 ]
 
 
-def parse(body: bytes, protocol: Protocol) -> Exposition:
+def parse(body: bytes, protocol: Protocol, wanted: WantedHistograms = CLASSIC_ONLY) -> Exposition:
     """One body on its own. Raises BadInput, with the line for text formats."""
-    if protocol is Protocol.PROTOBUF:
-        return parse_protobuf(body)
-    return parse_text(body, openmetrics=protocol.is_openmetrics).exposition
+    return BodyParser(wanted).parse(body, protocol)[0]
 
 
 class BodyParser:
     """Parses the bodies of one target, one after the other."""
 
-    def __init__(self) -> None:
+    def __init__(self, wanted: WantedHistograms = CLASSIC_ONLY) -> None:
+        self._wanted = wanted
         self._keys: list[bytes] | None = None
+        self._read_keys: list[bytes] = []  # before classic histograms are converted
         self._shape: _Shape | None = None
+        self._plan: ClassicPlan | None = None
 
     def parse(self, body: bytes, protocol: Protocol) -> tuple[Exposition, bool]:
         """The exposition, and whether its series are those of the last good body, in the same order.
@@ -50,21 +53,34 @@ class BodyParser:
         Then `keys` is the very same list object as before, so that what belongs to it can be used again. Raises
         BadInput as `parse` does; a bad body changes nothing.
         """
-        if self._shape is not None and self._keys is not None and self._shape.protocol is protocol:
-            exposition = self._shape.read(body, self._keys)
-            if exposition is not None:
-                return exposition, True
+        exposition = None
+        if self._shape is not None and self._shape.protocol is protocol:
+            exposition = self._shape.read(body, self._read_keys)
+        if exposition is None:
+            exposition = self._parse_anew(body, protocol)
+        converted = exposition if self._plan is None else self._plan.apply(exposition)
+        same = converted.keys is self._keys
+        if not same and self._keys is not None and converted.keys == self._keys:
+            same = True
+            if self._plan is None:
+                self._read_keys = self._keys
+            elif converted.keys is self._plan.keys:
+                self._plan.keys = self._keys
+            converted = replace(converted, keys=self._keys)
+        self._keys = converted.keys
+        return converted, same
+
+    def _parse_anew(self, body: bytes, protocol: Protocol) -> Exposition:
+        classics: list[Classic]
         if protocol is Protocol.PROTOBUF:
-            exposition, shape = parse_protobuf(body), None
+            exposition, classics = parse_protobuf(body, self._wanted)
+            shape = None
         else:
-            parsed = parse_text(body, openmetrics=protocol.is_openmetrics)
-            exposition, shape = parsed.exposition, _Shape.of(parsed, protocol)
-        same = exposition.keys == self._keys
-        if same and self._keys is not None:
-            exposition = replace(exposition, keys=self._keys)
-        self._keys = exposition.keys
-        self._shape = shape
-        return exposition, same
+            parsed = parse_text(body, openmetrics=protocol.is_openmetrics, classics=self._wanted.nhcb)
+            exposition, shape, classics = parsed.exposition, _Shape.of(parsed, protocol), parsed.classics
+        self._plan = ClassicPlan(exposition.keys, classics, keep=self._wanted.classic) if classics else None
+        self._read_keys, self._shape = exposition.keys, shape
+        return exposition
 
 
 @dataclass(frozen=True, slots=True, eq=False)

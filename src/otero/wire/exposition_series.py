@@ -1,6 +1,7 @@
 """The text of one series: `name{label="value",…}` or `{"any name", "any label"="value"}`."""
 
 import re
+from collections.abc import Mapping
 from functools import lru_cache
 
 from otero.errors import BadInput
@@ -27,6 +28,8 @@ _END = re.compile(rb"\}[ \t]*+")
 _ESCAPE = re.compile(r'\\([\\"n])')
 _LE = re.compile(rb'(?<=[{, \t])(?:le|"le")[ \t]*+=[ \t]*+"([^"\\]*+)"')
 _QUANTILE = re.compile(rb'(?<=[{, \t])(?:quantile|"quantile")[ \t]*+=[ \t]*+"([^"\\]*+)"')
+_LEGACY_NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
+LEGACY_LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 _BEFORE_LABEL = (b"{", b",", b" ", b"\t")
 
 
@@ -72,6 +75,27 @@ def _parse(key: bytes) -> dict[str, str]:
     if METRIC_NAME not in labels:
         raise BadInput(f"no metric name in {shown(key)}")
     return labels
+
+
+def series_key(name: str, labels: Mapping[str, str]) -> bytes:
+    """The text of a series with this name and these labels, in their order."""
+    pairs = [
+        f"{label if LEGACY_LABEL.fullmatch(label) else quoted(label)}={quoted(value)}"
+        for label, value in labels.items()
+    ]
+    return key_text(name, ",".join(pairs))
+
+
+def key_text(name: str, labels: str) -> bytes:
+    """As `series_key`, for labels that are a text already."""
+    if _LEGACY_NAME.fullmatch(name):
+        return (f"{name}{{{labels}}}" if labels else name).encode()
+    return (f"{{{quoted(name)},{labels}}}" if labels else f"{{{quoted(name)}}}").encode()
+
+
+def quoted(text: str) -> str:
+    """A text as a label value or an unusual name is written."""
+    return '"' + text.replace("\\", "\\\\").replace("\n", "\\n").replace('"', '\\"') + '"'
 
 
 def unquote(text: bytes) -> str:

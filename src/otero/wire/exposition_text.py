@@ -18,6 +18,7 @@ from otero.errors import BadInput
 from otero.model.labels import METRIC_NAME, LabelBytes, encode_labels
 from otero.model.metrics import Exemplar, Metadata
 from otero.model.samples import NO_TIME
+from otero.wire.classic_histograms import Classic, find_classics
 from otero.wire.exposition_columns import Exposition
 from otero.wire.exposition_faults import explain, line_number
 from otero.wire.exposition_series import (
@@ -90,6 +91,7 @@ class TextBody:
     is_sample which of the body's lines are samples, if no series text has a line break in it.
     comments  the other lines.
     created   intp [N]: the row that holds the creation time of each row, -1 where none; None when there is no such row.
+    classics  classic histograms, where they were asked for.
     """
 
     exposition: Exposition
@@ -97,10 +99,11 @@ class TextBody:
     is_sample: list[bool]
     comments: list[bytes]
     created: NDArray[np.intp] | None
+    classics: list[Classic]
 
 
-def parse_text(body: bytes, *, openmetrics: bool) -> TextBody:
-    """Raises BadInput with the number of the first faulty line; of a faulty body nothing is used."""
+def parse_text(body: bytes, *, openmetrics: bool, classics: bool = False) -> TextBody:
+    """`classics` asks for the classic histograms among the series. Raises BadInput with the number of the first faulty line; of a faulty body nothing is used."""
     pattern = _OM_LINES if openmetrics else _TEXT_LINES
     rows: list[tuple[bytes, bytes, bytes, bytes, bytes]] = pattern.findall(body)
     series, texts, stamps, tails, others = map(list, zip(*rows, strict=True))
@@ -150,7 +153,9 @@ def parse_text(body: bytes, *, openmetrics: bool) -> TextBody:
         exemplars,
         families.metadata(),
     )
-    return TextBody(exposition, series, is_sample, comments, created)
+    return TextBody(
+        exposition, series, is_sample, comments, created, families.classics(keys) if classics else []
+    )
 
 
 def start_times(values: NDArray[np.float64], created: NDArray[np.intp] | None) -> NDArray[np.int64] | None:
@@ -259,6 +264,14 @@ class _Families:
                         keys = list(raw_keys)
                     keys[start:end] = after
         return keys
+
+    def classics(self, keys: list[bytes]) -> list[Classic]:
+        return [
+            classic
+            for start, end, kind, name in self._stretches(len(keys))
+            if kind == "histogram"
+            for classic in find_classics(keys, start, end, name)
+        ]
 
     def created_rows(self, keys: list[bytes]) -> NDArray[np.intp] | None:
         rows: NDArray[np.intp] | None = None

@@ -27,7 +27,6 @@ DEFAULT_PROTOCOLS: tuple[ScrapeProtocol, ...] = (
 PROTO_FIRST_PROTOCOLS: tuple[ScrapeProtocol, ...] = ("PrometheusProto", *DEFAULT_PROTOCOLS)
 
 
-_NATIVE = Unserved("native histograms are not stored yet; their classic form is")
 _LOGS = Unserved("failures are in Otero's own log and on /api/v1/targets")
 _Later = Unserved("targets of this service discovery are not found; use file_sd_configs or http_sd_configs")
 
@@ -52,8 +51,8 @@ class GlobalConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     keep_dropped_targets: int = 0
     metric_name_validation_scheme: ValidationScheme = ""
     metric_name_escaping_scheme: EscapingScheme = ""
-    scrape_native_histograms: Annotated[bool | None, _NATIVE] = None
-    convert_classic_histograms_to_nhcb: Annotated[bool, _NATIVE] = False
+    scrape_native_histograms: bool | None = None
+    convert_classic_histograms_to_nhcb: bool = False
     always_scrape_classic_histograms: bool = False
     extra_scrape_metrics: bool = False
 
@@ -154,9 +153,9 @@ class ScrapeConfig(Discovery, frozen=True, kw_only=True):
     scrape_timeout: Duration = Duration(0)
     scrape_protocols: tuple[ScrapeProtocol, ...] | None = None
     fallback_scrape_protocol: ScrapeProtocol | Literal[""] = ""
-    scrape_native_histograms: Annotated[bool | None, _NATIVE] = None
+    scrape_native_histograms: bool | None = None
     always_scrape_classic_histograms: bool | None = None
-    convert_classic_histograms_to_nhcb: Annotated[bool | None, _NATIVE] = None
+    convert_classic_histograms_to_nhcb: bool | None = None
     scrape_failure_log_file: Annotated[FilePath, _LOGS] = FilePath("")
     metrics_path: str = "/metrics"
     scheme: Literal["http", "https"] = "http"
@@ -167,8 +166,8 @@ class ScrapeConfig(Discovery, frozen=True, kw_only=True):
     label_limit: int = 0
     label_name_length_limit: int = 0
     label_value_length_limit: int = 0
-    native_histogram_bucket_limit: Annotated[int, _NATIVE] = 0
-    native_histogram_min_bucket_factor: Annotated[float, _NATIVE] = 0.0
+    native_histogram_bucket_limit: int = 0
+    native_histogram_min_bucket_factor: float = 0.0
     keep_dropped_targets: int = 0
     metric_name_validation_scheme: ValidationScheme = ""
     metric_name_escaping_scheme: EscapingScheme = ""

@@ -16,7 +16,7 @@ from otero.ingest.scrape.fetch import BodyMemory, Fetcher
 from otero.ingest.scrape.series import DOOR, Counts, PendingBatch, TargetSeries
 from otero.ingest.scrape.target import Target
 from otero.telemetry import SCRAPES, rejected
-from otero.wire.exposition import BodyParser
+from otero.wire.exposition import BodyParser, WantedHistograms
 from otero.wire.exposition_protocol import Protocol, parse_content_type
 
 _log = logging.getLogger(__name__)
@@ -70,7 +70,12 @@ class TargetLoop:
         self._clock = clock
         self._memory = memory
         self._workers = workers
-        self._parser = BodyParser()
+        self._wanted = WantedHistograms(
+            native=bool(config.scrape_native_histograms),
+            classic=bool(config.always_scrape_classic_histograms),
+            nhcb=bool(config.convert_classic_histograms_to_nhcb),
+        )
+        self._parser = BodyParser(self._wanted)
         self._known = False
         self._fallback = (
             Protocol(config.fallback_scrape_protocol) if config.fallback_scrape_protocol else None
@@ -132,7 +137,7 @@ class TargetLoop:
         self._write(pending, counts, time_ms, began, len(response.body), "")
 
     def _fail(self, error: OteroError, time_ms: int, began: float, size: int) -> None:
-        self._parser = BodyParser()  # gives its memory back
+        self._parser = BodyParser(self._wanted)  # gives its memory back
         self._known = False
         self._write(self.series.fail(time_ms), Counts(), time_ms, began, size, str(error))
 

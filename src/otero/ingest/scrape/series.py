@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 from otero.errors import BadInput
 from otero.ingest.intake import Intake
 from otero.ingest.scrape.config import ScrapeConfig
+from otero.ingest.scrape.native_limits import NativeLimits
 from otero.ingest.scrape.sample_labels import SampleLabels
+from otero.model.histograms import Histograms, compacted
 from otero.model.labels import LabelBytes
 from otero.model.metrics import Exemplar, Metadata, MetricBatch
 from otero.model.samples import NO_TIME, STALE
@@ -77,6 +79,7 @@ class TargetSeries:
     def __init__(self, config: ScrapeConfig, public: Mapping[str, str], intake: Intake) -> None:
         self._config = config
         self._labels = SampleLabels(config, public)
+        self._limits = NativeLimits(config)
         self._intake = intake
         names = REPORT + (EXTRA_REPORT if config.extra_scrape_metrics else ())
         self._report_keys = [self._labels.of_report(name) for name in names]
@@ -117,8 +120,14 @@ class TargetSeries:
         before = self.tracked
         added = 0
         known = shape is not None and exposition.keys is shape.keys
-        if shape is None or not known or not _equal(shape.explicit, explicit):
+        learnt = shape is None or not known or not _equal(shape.explicit, explicit)
+        if shape is None or learnt:
             shape = self._learn(exposition.keys, explicit)
+        values = exposition.values if shape.rows is None else exposition.values[shape.rows]
+        values, histograms = compacted(values, exposition.histograms)
+        if histograms is not None:
+            histograms = self._limits(histograms)
+        if learnt:
             stored = np.unique(shape.refs[: len(shape.refs) - len(self._report_refs)])
             added = int(np.count_nonzero(~np.isin(stored, self._previous, assume_unique=True)))
             self._shape, self._previous = shape, stored
@@ -137,7 +146,8 @@ class TargetSeries:
         rejected(DOOR, "duplicate_sample", shape.duplicates)
         rejected(DOOR, "series_limit", shape.refused if known else 0)
         counts = Counts(len(shape.keys), shape.kept, added)
-        return counts, self._pending(shape, exposition, explicit_ms, gone, time_ms)
+        pending = self._pending(shape, exposition, values, explicit_ms, gone, time_ms)
+        return counts, replace(pending, histograms=histograms)
 
     def fail(self, time_ms: int) -> "PendingBatch":
         """The batch of a scrape that failed: every series of the target ends. Forgets what is known of the body."""
@@ -233,13 +243,13 @@ class TargetSeries:
         self,
         shape: Shape,
         exposition: Exposition,
+        values: NDArray[np.float64],
         explicit_ms: NDArray[np.int64] | None,
         gone: NDArray[np.int64],
         time_ms: int,
     ) -> "PendingBatch":
         rows, refs = shape.rows, shape.refs
         count = len(refs) - len(self._report_refs)
-        values = exposition.values if rows is None else exposition.values[rows]
         times = np.full(len(refs), time_ms, np.int64)
         if explicit_ms is not None:
             own = explicit_ms if rows is None else explicit_ms[rows]
@@ -305,6 +315,7 @@ class PendingBatch:
     exemplars: tuple[Exemplar, ...] = ()
     metadata: tuple[Metadata, ...] = ()
     gone: NDArray[np.int64] = field(default_factory=lambda: _NONE)
+    histograms: Histograms | None = None
 
     def with_report(self, report: Sequence[float]) -> MetricBatch:
         """The batch with the values of the report series, in the order of REPORT and EXTRA_REPORT."""
@@ -316,7 +327,9 @@ class PendingBatch:
         if self.start_ms is not None:
             start_ms = np.zeros(len(self.refs), np.int64)
             start_ms[: self.count] = self.start_ms
-        return MetricBatch(self.refs, self.times_ms, values, start_ms, self.exemplars, self.metadata)
+        return MetricBatch(
+            self.refs, self.times_ms, values, start_ms, self.exemplars, self.metadata, self.histograms
+        )
 
 
 def _equal(left: NDArray[np.bool_] | None, right: NDArray[np.bool_] | None) -> bool:
