@@ -34,7 +34,16 @@ __all__ = [
 
 def parse(body: bytes, protocol: Protocol, wanted: WantedHistograms = CLASSIC_ONLY) -> Exposition:
     """One body on its own. Raises BadInput, with the line for text formats."""
-    return BodyParser(wanted).parse(body, protocol)[0]
+    if protocol is Protocol.PROTOBUF:
+        exposition, classics = parse_protobuf(body, wanted)
+    else:
+        parsed = parse_text(body, openmetrics=protocol.is_openmetrics, classics=wanted.nhcb)
+        exposition, classics = parsed.exposition, parsed.classics
+    return (
+        ClassicPlan(exposition.keys, classics, keep=wanted.classic).apply(exposition)
+        if classics
+        else exposition
+    )
 
 
 class BodyParser:
