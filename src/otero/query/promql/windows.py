@@ -53,6 +53,22 @@ class Window:
         """[steps, G] per timestamp column to [steps, S] per series (or, for one column, an array that broadcasts)."""
         return columns if columns.shape[1] == 1 else columns.take(self.block.group, axis=1)
 
+    def shortened(self) -> "Window":
+        """The same over only those rows of the block that are in any window; nothing is known beyond the range."""
+        if self.lo.size == 0:
+            return self
+        first, last = int(self.lo.min()), int(self.hi.max())
+        block = self.block
+        if last - first >= block.values.shape[0]:
+            return self
+        part = replace(
+            block,
+            times_ms=block.times_ms[first:last],
+            values=block.values[first:last],
+            start_ms=None if block.start_ms is None else block.start_ms[first:last],
+        )
+        return Window(part, self.ends_ms, self.range_ms, self.lo - first, self.hi - first, part)
+
     def at_least(self, count: int) -> NDArray[np.bool_] | None:
         """`present` of a function that needs so many samples; None when every window has them."""
         enough = self.sizes >= count

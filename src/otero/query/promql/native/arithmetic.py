@@ -242,8 +242,9 @@ class _Totals:
         if count * width <= max(_DENSE * len(group), 1 << 12):
             cells = group * width + table.code(h.bucket)
             sums = total(cells, weighted, count * width)
-            found = np.flatnonzero(sums)
-            owner, bucket = found // width, table.bucket(found % width)
+            owner, column = np.nonzero(sums.reshape(count, width))
+            bucket = table.bucket(column)
+            found = owner * width + column
         else:
             found, cells = np.unique(keys(group, h.bucket), return_inverse=True)
             sums = total(cells, weighted, len(found))
@@ -274,9 +275,10 @@ class _Table:
 
     def __init__(self, bucket: NDArray[np.int64]) -> None:
         below = bucket < 0
-        self._first_negative, end = _range(bucket[below])
+        some_below = bool(below.any())
+        self._first_negative, end = _range(bucket[below] if some_below else bucket[:0])
         self._negatives = end - self._first_negative
-        self._first_positive, end = _range(bucket[~below])
+        self._first_positive, end = _range(bucket[~below] if some_below else bucket)
         self.width = self._negatives + end - self._first_positive
 
     def code(self, bucket: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -287,6 +289,8 @@ class _Table:
 
     def bucket(self, code: NDArray[np.int64]) -> NDArray[np.int64]:
         shift = self._first_positive - self._negatives
+        if self._negatives == 0:
+            return code + shift
         return np.where(code < self._negatives, code + self._first_negative, code + shift)
 
 
@@ -306,10 +310,11 @@ def total(cells: NDArray[np.integer], numbers: Floats, size: int) -> Floats:
     """
     if len(numbers) == 0:
         return np.zeros(size)
-    magnitude = _binned(cells, np.abs(numbers), size)
-    if float(magnitude.max(initial=0.0)) < 2.0**53 and np.array_equal(numbers, np.rint(numbers)):
-        return _binned(cells, numbers, size)
     with np.errstate(all="ignore"):
+        most = max(float(numbers.max()), -float(numbers.min())) * len(numbers)
+        if most < 2.0**53 and np.array_equal(numbers, np.rint(numbers)):
+            return _binned(cells, numbers, size)
+        magnitude = _binned(cells, np.abs(numbers), size)
         result = np.zeros(size)
         part, into, bound = numbers, cells, magnitude
         for _ in range(_SPLITS):

@@ -53,11 +53,32 @@ def counter_reset(current: Histograms, previous: Histograms) -> NDArray[np.bool_
     found = a.count < b.count
     found |= (a.schema > b.schema) | ((a.schema == CUSTOM) != (b.schema == CUSTOM))
     found |= a.zero_threshold < b.zero_threshold
-    left = np.flatnonzero(~found)
+    left = _decide_alike(found, a, b)
     if len(left):
         found[left] = _buckets_fell(a.take(left), b.take(left))
     reset[open_rows] = found
     return reset
+
+
+def _decide_alike(found: NDArray[np.bool_], a: Histograms, b: Histograms) -> NDArray[np.intp]:
+    """Add to `found` the pairs of one layout in which a count fell; answers which other pairs are still open."""
+    alike = (a.schema == b.schema) & (a.zero_threshold == b.zero_threshold) & ~found
+    alike &= np.diff(a.offsets) == np.diff(b.offsets)
+    if len(a.custom_bounds) > 1 or len(b.custom_bounds) > 1:
+        bounds = Histograms.concat([a, b]).bounds
+        alike &= bounds[: len(a)] == bounds[len(a) :]
+    rows = np.flatnonzero(alike)
+    if len(rows) == 0:
+        return np.flatnonzero(~found)
+    now, before = (a, b) if len(rows) == len(a) else (a.take(rows), b.take(rows))
+    owner = now.rows()
+    moved = np.zeros(len(rows), np.bool_)
+    moved[owner[now.bucket != before.bucket]] = True
+    fell = now.zero_count < before.zero_count
+    fell[owner[now.value < before.value]] = True
+    alike[rows[moved]] = False
+    found[rows[fell & ~moved]] = True
+    return np.flatnonzero(~found & ~alike)
 
 
 def _buckets_fell(a: Histograms, b: Histograms) -> NDArray[np.bool_]:
