@@ -18,13 +18,12 @@ from otero.model.samples import NAN_BITS, STALE, STALE_BITS, bits
 from otero.wire.otlp_metrics import (
     MALFORMED,
     NO_VALUE,
-    Kind,
     parse_histogram,
     read_histograms,
     read_numbers,
-    read_request,
     read_summaries,
 )
+from otero.wire.otlp_request import Kind, read_request
 from tests.wire.otlp_messages import messages
 
 TOLERANT = settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.large_base_example])

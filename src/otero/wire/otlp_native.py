@@ -24,14 +24,7 @@ from otero.model.histograms import (
     positive,
 )
 from otero.model.samples import STALE
-from otero.wire.otlp_metrics import (
-    MALFORMED,
-    NO_RECORDED_VALUE,
-    Columns,
-    Fault,
-    count_fault,
-    histogram_key,
-)
+from otero.wire.otlp_metrics import MALFORMED, NO_RECORDED_VALUE, Columns, Fault, count_fault, histogram_key
 
 DEFAULT_ZERO_THRESHOLD = 1e-128
 """What Prometheus takes when a data point names no threshold of its own."""

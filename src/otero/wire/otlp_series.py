@@ -16,8 +16,9 @@ from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from otero.errors import BadInput
 from otero.model.labels import METRIC_NAME, LabelBytes, encode_labels
 from otero.model.metrics import Metadata
-from otero.wire.otlp_metrics import MALFORMED, NO_RECORDED_VALUE, Fault, Kind
+from otero.wire.otlp_metrics import MALFORMED, NO_RECORDED_VALUE, Fault
 from otero.wire.otlp_names import Naming, unit_name
+from otero.wire.otlp_request import Kind
 from otero.wire.otlp_values import format_plain, text_of
 
 TARGET_INFO = "target_info"

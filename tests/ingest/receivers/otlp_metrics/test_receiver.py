@@ -22,6 +22,7 @@ from opentelemetry.sdk.resources import Resource
 from otero.clock import ManualClock
 from otero.errors import BadInput, Unavailable
 from otero.ingest.intake import Intake
+from otero.ingest.receivers.otlp_metrics import known
 from otero.ingest.receivers.otlp_metrics.config import OtlpConfig
 from otero.ingest.receivers.otlp_metrics.receiver import Accepted, OtlpMetrics
 from otero.model.histograms import CUSTOM, boxed_rows, index_of
@@ -183,9 +184,9 @@ def test_every_instrument_of_the_sdk(sdk: Callable[..., Sdk]) -> None:
     }
     assert batch.start_ms is not None
     starts = dict(zip(batch.refs.tolist(), batch.start_ms.tolist(), strict=True))
-    known = {text(decode_labels(door.store.registry.labels(ref))): start for ref, start in starts.items()}
-    assert known[f"http_requests_total{{http_method=GET,{common}}}"] > NOW_MS - 10**10
-    assert known[f"target_info{{host_name=h1,{common}}}"] == 0
+    by_name = {text(decode_labels(door.store.registry.labels(ref))): start for ref, start in starts.items()}
+    assert by_name[f"http_requests_total{{http_method=GET,{common}}}"] > NOW_MS - 10**10
+    assert by_name[f"target_info{{host_name=h1,{common}}}"] == 0
 
 
 def test_exponential_histograms_of_the_sdk(sdk: Callable[..., Sdk]) -> None:
@@ -394,6 +395,16 @@ def test_metadata_is_told_again_when_it_could_not_be_stored() -> None:
     door.store.unavailable = False
     door.write(request(gauge()))
     assert door.store.batches[0].metadata == (Metadata("g", "gauge"),)
+
+
+def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(known, "MAX_BYTES", 20_000)
+    door = Door()
+    for at in range(100):
+        door.write(request(gauge(k=f"{at:0500}"), resource=RESOURCE))
+        assert door.receiver.remembered_bytes < 25_000
+    door.write(request(gauge(k=f"{99:0500}"), resource=RESOURCE))
+    assert door.store.batches[-1].refs.tolist() == door.store.batches[-2].refs.tolist()
 
 
 # -- refusals ----------------------------------------------------------------------------------------------------------

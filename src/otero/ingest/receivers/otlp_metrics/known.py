@@ -4,7 +4,7 @@ import itertools
 from dataclasses import dataclass, field
 
 from otero.model.metrics import Metadata
-from otero.wire.otlp_metrics import MetricPoints
+from otero.wire.otlp_request import MetricPoints
 from otero.wire.otlp_series import (
     TARGET_INFO,
     MetricSeries,
@@ -14,8 +14,10 @@ from otero.wire.otlp_series import (
     scope_labels,
 )
 
-MAX_KNOWN = 1_000_000
-"""Keys, metrics and resources that are remembered; with one more, all are forgotten and made anew."""
+MAX_BYTES = 512 << 20
+"""About what may be remembered; beyond, all is forgotten and made anew. Half a million series of a usual kind."""
+_OVERHEAD, _LABELS_OVERHEAD = 300, 50
+"""Of the objects around the bytes of one key, of one label set."""
 
 
 @dataclass(slots=True)
@@ -59,22 +61,19 @@ class Known:
         self._native = native
         self._numbers = itertools.count()
         self._resources: dict[bytes, KnownResource] = {}
-        self._size = 0
-
-    def __len__(self) -> int:
-        return self._size
+        self.nbytes = 0
 
     def make_room(self) -> None:
         """Forget everything when too much is remembered. Between two requests only."""
-        if self._size > MAX_KNOWN:
+        if self.nbytes > MAX_BYTES:
             self._resources.clear()
-            self._size = 0
+            self.nbytes = 0
 
     def resource(self, data: bytes) -> KnownResource:
         """What is known of a `Resource` message."""
         found = self._resources.get(data)
         if found is None:
-            self._size += 1
+            self.nbytes += _OVERHEAD + 4 * len(data)
             found = self._resources[data] = KnownResource(
                 next(self._numbers), ResourceLabels.of(data, self._rules)
             )
@@ -86,7 +85,7 @@ class Known:
         key = (points.head, points.scope, points.schema_url)
         found = resource.metrics.get(key)
         if found is None:
-            self._size += 1
+            self.nbytes += 2 * _OVERHEAD + sum(map(len, key))
             scope = scope_labels(points.scope, points.schema_url, self._rules)
             found = resource.metrics[key] = KnownMetric(
                 next(self._numbers),
@@ -100,14 +99,14 @@ class Known:
         """The series of a data point."""
         found = known.points.get(key)
         if found is None:
-            self._size += 1
             found = known.points[key] = known.metric.series(key)
+            self.nbytes += _OVERHEAD + len(key) + sum(_LABELS_OVERHEAD + len(data) for data in found.labels)
         return found
 
     def stream(self, known: KnownMetric, key: bytes) -> bytes:
         """The identity of a data point's series, from any of its keys; empty when its series cannot be made."""
         found = known.streams.get(key)
         if found is None:
-            self._size += 1
+            self.nbytes += _OVERHEAD + len(key)
             found = known.streams[key] = self.point(known, key).stream
         return found

@@ -67,6 +67,11 @@ class OtlpMetrics:
             self._shapes = Shapes(self._intake, self._known)
             self._told_of_targets = False
 
+    @property
+    def remembered_bytes(self) -> int:
+        """About what the series of past requests take."""
+        return self._known.nbytes
+
     def write(self, body: bytes) -> Accepted:
         """Store the data points of a serialized request; when this returns, those that it counts as points are stored.
 

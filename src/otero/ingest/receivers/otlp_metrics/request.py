@@ -16,16 +16,14 @@ from otero.wire.otlp_metrics import (
     MALFORMED,
     Columns,
     Fault,
-    Kind,
-    MetricPoints,
     count_fault,
     parse_histogram,
     read_histograms,
     read_numbers,
-    read_request,
     read_summaries,
 )
 from otero.wire.otlp_native import exponential_fault, parse_exponential, read_custom, read_exponential
+from otero.wire.otlp_request import Kind, MetricPoints, read_request
 from otero.wire.otlp_series import PointSeries
 
 MAX_AHEAD_MS = 600_000
