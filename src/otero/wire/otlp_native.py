@@ -155,7 +155,7 @@ def read_exponential(
         if point is None:
             count_fault(out.faults, MALFORMED)
             continue
-        above, below = list(point.positive.bucket_counts), list(point.negative.bucket_counts)
+        above, below = point.positive.bucket_counts[:], point.negative.bucket_counts[:]
         fault = _fault(point, above, below)
         if fault is not None:
             count_fault(out.faults, fault)
@@ -215,7 +215,7 @@ def read_custom(points: Sequence[pb.HistogramDataPoint | None]) -> tuple[Columns
             out.zero_count.append(0)
             bounds = tuple(point.explicit_bounds)
             out.bounds.append(out.custom.setdefault(bounds, len(out.custom)))
-            out.run(list(point.bucket_counts) or [point.count], 0, 0, 1)
+            out.run(point.bucket_counts[:] or [point.count], 0, 0, 1)
         point.ClearField("sum")
         out.keys.append(histogram_key(point, 0))
     return out.finish()
