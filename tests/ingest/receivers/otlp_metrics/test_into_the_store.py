@@ -1,5 +1,6 @@
 """OTLP metrics through the real storage to PromQL, and again after a restart."""
 
+import math
 import time
 from pathlib import Path
 from typing import Any
@@ -80,6 +81,9 @@ QUERIES = {
     "rate(latency_seconds_count[5m])": 2.0,
     'rate(latency_seconds_bucket{le="2"}[5m])': 4 / 3,
     "histogram_quantile(0.5, rate(latency_seconds_bucket[5m]))": 1.5,
+    "histogram_count(rate(latency_exp_seconds[5m]))": 2.0,
+    "histogram_avg(rate(latency_exp_seconds[5m]))": 7 / 3,
+    "histogram_quantile(0.5, rate(latency_exp_seconds[5m]))": math.sqrt(2),
     'rate(requests_total[5m]) * on(job, instance) group_left(host_name) target_info{host_name="h1"}': 2.0,
 }
 
