@@ -62,7 +62,9 @@ def test_bodies_of_a_known_layout_are_read_as_the_others_are(
             for sample in series.samples:
                 sample.value = data.draw(st.floats(min_value=1))
                 sample.timestamp += data.draw(st.integers(0, 2**38))
-        assert sorted(rows(decode.decode(request_.SerializeToString()), names)) == sorted(rows_of_v1(request_))
+        assert sorted(rows(decode.decode(request_.SerializeToString()), names)) == sorted(
+            rows_of_v1(request_)
+        )
 
 
 @given(st.lists(usual_requests | requests, min_size=2, max_size=2), st.data())
