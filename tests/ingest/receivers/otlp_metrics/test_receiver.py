@@ -349,6 +349,17 @@ def test_target_info_covers_the_time_of_its_resource() -> None:
     assert times == [-120_000, -70_000, -20_000, 0]
 
 
+def test_target_info_of_many_resources_is_bounded() -> None:
+    door = Door()
+    message = ExportMetricsServiceRequest()
+    for at in range(100):
+        resource = {"service.name": f"s{at}", "host.name": "h"}
+        message.MergeFrom(request(gauge("a", 1), gauge("b"), resource=resource))
+    door.write(message)
+    count = len(door.store.samples(name="target_info"))
+    assert 20_000 <= count <= 20_200
+
+
 def test_scope_without_a_name_gives_no_labels() -> None:
     door = Door(OtlpConfig(promote_scope_metadata=True))
     door.write(request(gauge(), scope={"version": "2"}, url="u"))

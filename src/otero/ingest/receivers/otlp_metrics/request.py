@@ -29,6 +29,7 @@ from otero.wire.otlp_series import PointSeries
 MAX_AHEAD_MS = 600_000
 """Data points further in the future are refused, as Prometheus does."""
 _MAX_TARGET_INFO = 20_000
+"""Samples of `target_info` that a request may make, beyond the two that each resource gets anyway."""
 
 NO_TIME = Fault("no_time", "the data point has no time")
 AHEAD = Fault("too_far_in_future", "the data point is more than ten minutes ahead of this server's clock")
@@ -206,11 +207,12 @@ class Reader:
     def _add_target_info(self, request: Request) -> None:
         """A sample at the last time of each resource's points, and from the first one on at every half look-back."""
         seen: set[tuple[LabelBytes, int]] = set()
+        most = max(_MAX_TARGET_INFO // max(len(request.times), 1), 1)
         for resource, first_ns, last_ns in request.times.values():
             info = resource.target_info()
             if info is None:
                 continue
-            step_ns = max(self.info_step_ms * 1_000_000, (last_ns - first_ns) // _MAX_TARGET_INFO)
+            step_ns = max(self.info_step_ms * 1_000_000, -((first_ns - last_ns) // most))
             times = [
                 time_ns
                 for time_ns in (*range(first_ns, last_ns, step_ns), last_ns)
