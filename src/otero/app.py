@@ -8,13 +8,14 @@ import contextlib
 import gc
 import logging
 import signal
+import socket
 import ssl
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from otero.api import build_api
+from otero.api import build_api, build_pushgateway
 from otero.api.context import ApiContext, Settings
 from otero.api.queries import QueryPool
 from otero.clock import Clock, SystemClock
@@ -25,12 +26,15 @@ from otero.http_client import Hosts
 from otero.http_server import Access, HttpServer, Tls, bind, is_loopback, split_listen
 from otero.ingest.host import HostCollector
 from otero.ingest.intake import Intake
+from otero.ingest.receivers.pushgateway import Pushgateway, PushgatewayReceiver
 from otero.ingest.receivers.remote_write import RemoteWriteReceiver
 from otero.ingest.scrape.config import ScrapeConfig
 from otero.ingest.scrape.discovery_config import TargetGroup
 from otero.ingest.scrape.manager import ScrapeManager
 from otero.query.promql.engine import Engine
 from otero.storage.metrics import MetricStore, StorageSettings, StoreCollector
+from otero.storage.push_groups import PushGroupTable
+from otero.storage.state import State
 from otero.telemetry import REGISTRY
 
 _log = logging.getLogger(__name__)
@@ -54,14 +58,22 @@ class Otero:
         self._reloading = asyncio.Lock()
         self._collector: StoreCollector | None = None
         access = access_of(config, insecure=insecure)
-        self._socket = bind(config.listen)
-        try:
+        push = config.receivers.pushgateway
+        with contextlib.ExitStack() as undo:
+            self._socket = bind(config.listen)
+            undo.callback(self._socket.close)
+            self._push_socket = None if push is None else bind(push.endpoint)
+            if self._push_socket is not None:
+                undo.callback(self._push_socket.close)
             self.store = MetricStore(_storage_settings(config), clock)
-        except BaseException:
-            self._socket.close()
-            raise
+            undo.callback(self.store.stop)
+            self.state = State.beside(Path(config.storage.path))
+            undo.pop_all()
         self.intake = Intake(self.store)
         self.scrapes = ScrapeManager(self.intake, clock, hosts=Hosts(config.hosts))
+        self.pushgateway = Pushgateway(
+            push or PushgatewayReceiver(), PushGroupTable(self.state), self.intake, clock
+        )
         self.host = HostCollector(self.intake, clock, config.host.interval) if config.collects_host else None
         self.remote_write = RemoteWriteReceiver(
             self.intake,
@@ -88,11 +100,16 @@ class Otero:
             queries=self.queries,
             scrapes=self.scrapes,
             remote_write=self.remote_write,
+            pushgateway=self.pushgateway,
             lifecycle=self,
             flags=flags,
         )
         headers = config.web.http_server_config.headers
-        self._server = HttpServer(build_api(context, access, headers), [self._socket], tls=_tls(config))
+        tls = _tls(config)
+        self._server = HttpServer(build_api(context, access, headers), [self._socket], tls=tls)
+        self._push_server = self._push_socket and HttpServer(
+            build_pushgateway(context, access, headers), [self._push_socket], tls=tls
+        )
 
     @property
     def settings(self) -> Settings:
@@ -107,11 +124,12 @@ class Otero:
     async def start(self) -> None:
         """Answer at once, replay what the journal holds, then take in. Returns when ready."""
         await self._server.start()
-        scheme = "https" if self.config.web.tls_server_config else "http"
-        host, _ = split_listen(self.config.listen)
-        port = self._socket.getsockname()[1]
-        shown = f"[{host}]" if ":" in host else host
-        self.doors = (("http", f"{scheme}://{shown}:{port}"),)
+        doors = [("http", self._address(self.config.listen, self._socket))]
+        if self._push_server is not None and self._push_socket is not None:
+            await self._push_server.start()
+            push = self.config.receivers.pushgateway
+            doors.append(("pushgateway", self._address(push.endpoint if push else "", self._push_socket)))
+        self.doors = tuple(doors)
         await asyncio.to_thread(self.store.start)
         self._collector = StoreCollector(self.store)
         REGISTRY.register(self._collector)
@@ -119,6 +137,7 @@ class Otero:
         gc.collect()
         gc.freeze()
         gc.set_threshold(20_000, 20, 20)
+        await self.pushgateway.start()
         self.ready = True
         await self.scrapes.apply(self._scrape_configs())
         if self.host is not None:
@@ -132,9 +151,13 @@ class Otero:
         if self.host is not None:
             await self.host.stop()
         await self.scrapes.stop()
+        if self._push_server is not None:
+            await self._push_server.stop()
         await self._server.stop()
+        await self.pushgateway.stop()
         self.queries.close()
         await asyncio.to_thread(self.store.stop)
+        self.state.close()
 
     async def reload(self) -> None:
         """Read the configuration again and put it in force: all of it, or none. Raises BadConfig."""
@@ -155,6 +178,11 @@ class Otero:
             self.reload_ok = True
             self.reloaded_ms = self._clock.now_ms()
             _log.info("configuration reloaded", extra={"takes_effect_after_restart": needs_restart})
+
+    def _address(self, listen: str, listening: socket.socket) -> str:
+        scheme = "https" if self.config.web.tls_server_config else "http"
+        host, _ = split_listen(listen)
+        return f"{scheme}://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}"
 
     def _scrape_configs(self) -> Sequence[ScrapeConfig]:
         """What the configuration says; without any prometheus.yml, Otero's own metrics."""
@@ -231,13 +259,15 @@ async def run(read: Reload, *, insecure: bool = False, flags: Mapping[str, str] 
 
 def access_of(config: Config, *, insecure: bool) -> Access:
     """Who may come in. Raises BadConfig when others could reach an open door unasked."""
-    host, _ = split_listen(config.listen)
     tokens = tuple(_token(token) for token in config.auth.tokens)
     users = config.web.users()
-    if not is_loopback(host) and not users and not tokens and not insecure:
+    push = config.receivers.pushgateway
+    listens = [config.listen, *([push.endpoint] if push is not None else [])]
+    exposed = [listen for listen in listens if not is_loopback(split_listen(listen)[0])]
+    if exposed and not users and not tokens and not insecure:
         raise BadConfig(
             Problem(
-                f"listening on {config.listen} would let everyone on the network in: configure basic_auth_users"
+                f"listening on {exposed[0]} would let everyone on the network in: configure basic_auth_users"
                 " (--web-config) or auth.tokens (otero.yml), or say --insecure"
             )
         )
@@ -316,6 +346,6 @@ def _fixed_settings(before: Config, after: Config) -> list[str]:
     """The changed settings that only a restart puts in force."""
     return [
         name
-        for name in ("listen", "storage", "auth", "web", "hosts", "host", "query", "limits")
+        for name in ("listen", "storage", "auth", "web", "hosts", "host", "query", "limits", "receivers")
         if getattr(before, name) != getattr(after, name)
     ]

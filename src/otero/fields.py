@@ -3,6 +3,7 @@
 They are plain subclasses of `int` and `str` (but for Secret), so that the rest of the program uses them as what they are.
 """
 
+import ipaddress
 import re
 from pathlib import Path
 from typing import Any, Self
@@ -212,6 +213,32 @@ class FilePath(str):
     def resolve_in(self, folder: Path) -> "FilePath":
         """The path seen from `folder`; an empty one stays empty."""
         return FilePath(folder / self) if self else self
+
+
+class Endpoint(str):
+    """Where to listen, as `HOST:PORT`; an IPv6 host stands in brackets."""
+
+    __slots__ = ()
+
+    @classmethod
+    def parse(cls, value: object) -> Self:
+        text = value if isinstance(value, str) else str(value)
+        check_endpoint(text)
+        return cls(text)
+
+
+def check_endpoint(text: str, at: str = "") -> None:
+    """Raises BadField unless it is HOST:PORT."""
+    host, separator, port = text.rpartition(":")
+    if not separator or not (port.isascii() and port.isdigit()) or int(port[:6]) > 65_535:
+        raise BadField(f'expected HOST:PORT, such as 127.0.0.1:9090, found "{text}"', at)
+    if host.startswith("["):
+        try:
+            ipaddress.IPv6Address(host.strip("[]"))
+        except ValueError:
+            raise BadField(f'not an IPv6 address: "{host}"', at) from None
+    elif ":" in host:
+        raise BadField(f'an IPv6 address stands in brackets, as [::1]:9090, found "{text}"', at)
 
 
 def dec_hook(type_: type[Any], value: object) -> Any:

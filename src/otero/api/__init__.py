@@ -23,6 +23,7 @@ from otero.api.prometheus.query import QueryRoutes
 from otero.api.prometheus.remote_write import RemoteWriteRoutes
 from otero.api.prometheus.status import StatusRoutes
 from otero.api.prometheus.targets import TargetRoutes
+from otero.api.pushgateway import METHODS, PATH, PushRoutes, push_problem
 from otero.errors import NotFound, Unavailable
 from otero.http_server import Access, Gate, SecurityHeaders, measured
 from otero.telemetry import REGISTRY
@@ -43,6 +44,7 @@ def build_api(context: ApiContext, access: Access, headers: Mapping[str, str]) -
     targets, status = TargetRoutes(context), StatusRoutes(context)
     federate, health = FederateRoutes(context), HealthRoutes(context)
     remote_write = RemoteWriteRoutes(context.remote_write)
+    push = PushRoutes(context.pushgateway)
     both = ["GET", "POST"]
     prometheus: list[tuple[str, Handler, list[str]]] = [
         ("/api/v1/query", query.query, both),
@@ -81,10 +83,31 @@ def build_api(context: ApiContext, access: Access, headers: Mapping[str, str]) -
             for path, handler, methods in prometheus
         ),
         *(_route(path, handler, methods, plain_problem, None) for path, handler, methods in plain),
+        _route(PATH, push.change, METHODS, push_problem, context),
         *NativeApi(context).routes(),
         Route("/api/{rest:path}", measured("/api/{rest}", _answering(_unknown, prometheus_problem, None))),
         Route("/", measured("/", _front_page), methods=["GET"]),
     ]
+    return _guarded(routes, access, headers)
+
+
+def build_pushgateway(context: ApiContext, access: Access, headers: Mapping[str, str]) -> Starlette:
+    """The ASGI application of the Pushgateway's own port."""
+    push = PushRoutes(context.pushgateway)
+    handlers: list[tuple[str, Handler, list[str]]] = [
+        (PATH, push.change, METHODS),
+        ("/metrics", push.metrics, ["GET"]),
+        ("/api/v1/metrics", push.api_metrics, ["GET"]),
+    ]
+    routes = [
+        *(_route(path, handler, methods, push_problem, context) for path, handler, methods in handlers),
+        _route("/-/healthy", push.ok, ["GET"], push_problem, None),
+        _route("/-/ready", push.ok, ["GET"], push_problem, context),
+    ]
+    return _guarded(routes, access, headers)
+
+
+def _guarded(routes: list[Route], access: Access, headers: Mapping[str, str]) -> Starlette:
     return Starlette(
         routes=routes,
         middleware=[

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from otero.api.queries import QueryPool
 from otero.clock import Clock
+from otero.ingest.receivers.pushgateway import Pushgateway
 from otero.ingest.receivers.remote_write import RemoteWriteReceiver
 from otero.ingest.scrape.manager import ScrapeManager
 from otero.query.promql.engine import Engine
@@ -56,5 +57,6 @@ class ApiContext:
     queries: QueryPool
     scrapes: ScrapeManager
     remote_write: RemoteWriteReceiver
+    pushgateway: Pushgateway
     lifecycle: Lifecycle
     flags: Mapping[str, str]

@@ -84,7 +84,7 @@ def serve(
     listen
         HOST:PORT of the main port (default: 127.0.0.1:9090).
     receiver
-        Open a receiver on its usual port (served by a later release).
+        Open a receiver on its usual port, such as pushgateway (9091).
     web_config
         Prometheus' web configuration file: TLS and basic authentication.
     enable_feature

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from otero.app import run
 from otero.config import Config, load
-from otero.errors import BadConfig, Problem
 from otero.telemetry import set_up_logging
 
 
@@ -30,11 +29,6 @@ class Flags:
 
     def read(self) -> Config:
         """The configuration in force with these flags. Raises BadConfig."""
-        if self.receivers:
-            names = ", ".join(self.receivers)
-            raise BadConfig(
-                Problem(f"no receiver is served yet, so {names} cannot be opened", path="--receiver")
-            )
         return load(
             self.config,
             prometheus=self.prometheus,
@@ -45,6 +39,7 @@ class Flags:
             slos=self.slos,
             data=self.data,
             listen=self.listen,
+            receivers=self.receivers,
             web_config=self.web_config,
             features=[name for names in self.enable_feature for name in names.split(",") if name],
         )

@@ -17,13 +17,13 @@ from otero.config.otero import (
     SeriesLimits,
     Token,
     check_features,
-    check_listen,
 )
 from otero.config.prometheus import PrometheusConfig, load_prometheus, read_prometheus
+from otero.config.receivers import Receivers, switch_on
 from otero.config.render import render
 from otero.config.web import TlsServerConfig, WebConfig, load_web
 from otero.errors import BadConfig, BadField, Problem
-from otero.fields import FilePath
+from otero.fields import FilePath, check_endpoint
 from otero.source import Map, Node, Reader, Scalar, parse, read_file
 
 __all__ = [
@@ -34,6 +34,7 @@ __all__ = [
     "OteroStorage",
     "PrometheusConfig",
     "QueryConfig",
+    "Receivers",
     "Retention",
     "SeriesLimits",
     "TlsServerConfig",
@@ -90,6 +91,10 @@ class Config:
         return self.otero.query
 
     @property
+    def receivers(self) -> Receivers:
+        return self.otero.receivers
+
+    @property
     def limits(self) -> SeriesLimits:
         return self.otero.limits
 
@@ -115,6 +120,7 @@ def load(
     slos: Path | None = None,
     data: Path | None = None,
     listen: str | None = None,
+    receivers: Sequence[str] = (),
     web_config: Path | None = None,
     features: Sequence[str] = (),
     environ: Mapping[str, str] | None = None,
@@ -143,7 +149,7 @@ def load(
         changes["storage"] = replace(otero.storage, path=_path(Path(otero.storage.path)))
     if listen is not None:
         try:
-            check_listen(listen)
+            check_endpoint(listen)
             changes["listen"] = listen
         except BadField as error:
             loading.problems.append(Problem(str(error), path="--listen"))
@@ -153,6 +159,10 @@ def load(
             changes["query"] = replace(otero.query, features=(*otero.query.features, *features))
         except BadField as error:
             loading.problems.append(Problem(str(error), path="--enable-feature"))
+    try:
+        changes["receivers"] = switch_on(otero.receivers, receivers)
+    except BadField as error:
+        loading.problems.append(Problem(str(error), path="--receiver"))
     otero = replace(otero, **changes)
     config = Config(
         otero=otero,

@@ -1,13 +1,13 @@
 """otero.yml: what Otero is told besides the files that teams already have."""
 
-import ipaddress
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 import msgspec
 
+from otero.config.receivers import Receivers
 from otero.errors import BadField
-from otero.fields import Duration, FilePath, Secret, Size
+from otero.fields import Duration, FilePath, Secret, Size, check_endpoint
 from otero.query.promql.engine import FEATURES
 from otero.source import Unserved
 
@@ -134,7 +134,7 @@ class OteroConfig(Part, frozen=True, kw_only=True):
     slis: Annotated[FilePath | dict[str, Any] | None, Unserved(_LATER)] = None
     slos: Annotated[FilePath | dict[str, Any] | None, Unserved(_LATER)] = None
     probes: Annotated[dict[str, Any], Unserved(_LATER)] = {}
-    receivers: Annotated[dict[str, Any], Unserved(_LATER)] = {}
+    receivers: Receivers = Receivers()
     tickets: Annotated[dict[str, Any], Unserved(_LATER)] = {}
     hosts: dict[str, str] = {}
     host: Host = Host()
@@ -145,7 +145,7 @@ class OteroConfig(Part, frozen=True, kw_only=True):
     limits: SeriesLimits = SeriesLimits()
 
     def __post_init__(self) -> None:
-        check_listen(self.listen, "listen")
+        check_endpoint(self.listen, "listen")
         for name, place in self.hosts.items():
             for text in (name, place):
                 _check_host(text, f"hosts.{name}")
@@ -158,20 +158,6 @@ class OteroConfig(Part, frozen=True, kw_only=True):
             for value in [getattr(self, name)]
         )
         return f"OteroConfig({', '.join(shown)})"
-
-
-def check_listen(listen: str, at: str = "") -> None:
-    """Raises BadField unless it is HOST:PORT."""
-    host, separator, port = listen.rpartition(":")
-    if not separator or not (port.isascii() and port.isdigit()) or int(port[:6]) > 65_535:
-        raise BadField(f'expected HOST:PORT, such as 127.0.0.1:9090, found "{listen}"', at)
-    if host.startswith("["):
-        try:
-            ipaddress.IPv6Address(host.strip("[]"))
-        except ValueError:
-            raise BadField(f'not an IPv6 address: "{host}"', at) from None
-    elif ":" in host:
-        raise BadField(f'an IPv6 address stands in brackets, as [::1]:9090, found "{listen}"', at)
 
 
 def _check_host(text: str, at: str) -> None:

@@ -5,6 +5,7 @@ writes them. Native histograms come first, where they are wanted; else only thei
 """
 
 import math
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 from google.protobuf.message import DecodeError
@@ -32,14 +33,9 @@ def parse_protobuf(body: bytes, wanted: WantedHistograms = CLASSIC_ONLY) -> tupl
     Raises BadInput, with the place in the body, for what is no sequence of delimited MetricFamily messages.
     """
     reader = _Reader(wanted)
-    at = 0
-    while at < len(body):
-        start = at
-        size, at = _varint(body, at)
-        if size > len(body) - at:
-            raise BadInput(f"byte {start}: expected a message of {size} bytes, found {len(body) - at}")
+    for start, message in split_messages(body):
         try:
-            family = pb.MetricFamily.FromString(body[at : at + size])
+            family = pb.MetricFamily.FromString(message)
         except DecodeError as error:
             raise BadInput(f"byte {start}: expected a MetricFamily message: {error}") from None
         try:
@@ -48,8 +44,29 @@ def parse_protobuf(body: bytes, wanted: WantedHistograms = CLASSIC_ONLY) -> tupl
             fault = f"{family.name}: {error}"
         if fault:
             raise BadInput(f"byte {start}: {fault}")
-        at += size
     return reader.exposition(), reader.classics
+
+
+def exposition_of(families: Iterable[pb.MetricFamily], wanted: WantedHistograms = CLASSIC_ONLY) -> Exposition:
+    """The same for messages that are read already. Raises BadInput."""
+    reader = _Reader(wanted)
+    for family in families:
+        fault = reader.read(family)
+        if fault:
+            raise BadInput(fault)
+    return reader.exposition()
+
+
+def split_messages(body: bytes) -> Iterator[tuple[int, bytes]]:
+    """Where each delimited message begins, and its bytes. Raises BadInput at a length that does not fit."""
+    at = 0
+    while at < len(body):
+        start = at
+        size, at = _varint(body, at)
+        if size > len(body) - at:
+            raise BadInput(f"byte {start}: expected a message of {size} bytes, found {len(body) - at}")
+        yield start, body[at : at + size]
+        at += size
 
 
 def _varint(body: bytes, at: int) -> tuple[int, int]:

@@ -65,6 +65,11 @@ def is_float(text: bytes) -> bool:
     return parse_floats((text,)) is not None
 
 
+def format_float(value: float) -> str:
+    """The shortest text that reads back as `value`, in the form of Go's %g, which the text format uses."""
+    return format_openmetrics_float(value).removesuffix(".0")
+
+
 def format_openmetrics_float(value: float) -> str:
     """The shortest text that reads back as `value`, with an exponent or a point in it, as OpenMetrics wants it."""
     if math.isnan(value):
