@@ -96,6 +96,7 @@ class Otero:
         context = ApiContext(
             clock=clock,
             store=self.store,
+            state=self.state,
             engine=self.engine,
             queries=self.queries,
             scrapes=self.scrapes,

@@ -39,6 +39,9 @@ def keys(type_: type[msgspec.Struct], prefix: str = "") -> list[str]:
             member, suffix = get_args(member)[0], "[]."
         else:
             suffix = "."
+            for choice in get_args(member):  # a section that may be absent
+                if isinstance(choice, type) and issubclass(choice, msgspec.Struct):
+                    member = choice
         if isinstance(member, type) and issubclass(member, msgspec.Struct):
             out += keys(member, path + suffix)
         else:

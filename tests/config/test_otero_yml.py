@@ -53,7 +53,7 @@ def test_every_key_of_the_contract_is_taken(tmp_path: Path) -> None:
         slis: slis.yml
         slos: slos.yml
         probes: {}
-        receivers: {otlp: {protocols: {grpc: {endpoint: 127.0.0.1:4317}}}}
+        receivers: {jaeger: {protocols: {thrift_compact: {}}}, pushgateway: {}}
         tickets: {}
         hosts: {"app": 127.0.0.1, "app:5000": 127.0.0.1:15000}
         storage: {engine: embedded, path: data, retention: {metrics: 30d, logs: 14d, traces: 7d}}
@@ -69,9 +69,30 @@ def test_every_key_of_the_contract_is_taken(tmp_path: Path) -> None:
     assert config.storage.retention.logs == 14 * 86_400_000
     assert (config.query.timeout, config.limits.series_per_job) == (60_000, 4)
     assert {warning.path for warning in config.warnings} == {
-        "alertmanager", "rules", "dashboards", "slis", "slos", "receivers"
+        "alertmanager", "rules", "dashboards", "slis", "slos", "receivers.jaeger"
     }  # fmt: skip
     assert all(warning.line for warning in config.warnings)
+
+
+def test_receivers_open_by_key_and_by_flag(tmp_path: Path) -> None:
+    text = "receivers: {pushgateway: {endpoint: '127.0.0.1:19091', interval: 5s}}\n"
+    configured = write(tmp_path, "otero.yml", text)
+    assert load().receivers.pushgateway is None
+    for config in (load(configured), load(configured, receivers=["pushgateway"])):
+        assert config.receivers.pushgateway is not None
+        assert config.receivers.pushgateway.endpoint == "127.0.0.1:19091"
+        assert config.receivers.pushgateway.interval == 5000
+    switched_on = load(receivers=["pushgateway"]).receivers.pushgateway
+    assert switched_on is not None
+    assert switched_on.endpoint == "127.0.0.1:9091"
+    for name, why in (("pushgatway", 'no receiver "pushgatway"'), ("jaeger", "comes with a later release")):
+        with pytest.raises(BadConfig, match=why):
+            load(receivers=[name])
+    bad = write(tmp_path, "bad.yml", "receivers: {pushgateway: {endpoint: here, max_groups: 0}}\n")
+    assert (
+        'receivers.pushgateway.endpoint: expected HOST:PORT, such as 127.0.0.1:9090, found "here"'
+        in refusal(bad)
+    )
 
 
 def test_prometheus_may_stand_inline_and_keeps_its_lines(tmp_path: Path) -> None:

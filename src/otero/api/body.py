@@ -75,6 +75,8 @@ def inflate(data: bytes, window_bits: int, max_bytes: int) -> bytes:
 
 def unsnap(data: bytes, max_bytes: int) -> bytes:
     """The bytes of a snappy block, or of snappy's framing format. The lengths that it promises are checked before."""
+    if not data:
+        return b""
     framed = data.startswith(_FRAMED)
     if (_framed_size(data) if framed else _block_size(data)) > max_bytes:
         raise _too_large(max_bytes)

@@ -11,6 +11,7 @@ from otero.ingest.receivers.remote_write import RemoteWriteReceiver
 from otero.ingest.scrape.manager import ScrapeManager
 from otero.query.promql.engine import Engine
 from otero.storage.metrics import MetricStore
+from otero.storage.state import State
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,7 @@ class ApiContext:
 
     clock: Clock
     store: MetricStore
+    state: State
     engine: Engine
     queries: QueryPool
     scrapes: ScrapeManager

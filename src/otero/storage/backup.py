@@ -2,6 +2,7 @@
 
 DIR/manifest.json   what it holds: schema, samples, checksum, time
 DIR/engine/         the engine's own backup of every table
+DIR/state.sqlite    the small mutable state
 """
 
 import shutil
@@ -17,6 +18,8 @@ from otero.storage.chdb import EmbeddedEngine
 from otero.storage.lock import DirectoryLock
 from otero.storage.metrics import MetricStore
 from otero.storage.migrate import TABLES, steps
+from otero.storage.state import FILE as STATE_FILE
+from otero.storage.state import State
 
 _MANIFEST = "manifest.json"
 _ENGINE = "engine"
@@ -59,7 +62,7 @@ class Report:
     samples: int
 
 
-def backup(store: MetricStore, target: Path) -> Report:
+def backup(store: MetricStore, target: Path, *, state: State | None = None) -> Report:
     """Write everything that is stored into `target`, a folder that does not exist yet or is empty.
 
     What is acknowledged when it begins is in it. Raises Conflict, and Bug when the copy does not read back the same.
@@ -70,6 +73,8 @@ def backup(store: MetricStore, target: Path) -> Report:
         target.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise BadInput(f"cannot write the backup to {target}: {error.strerror}") from None
+    if state is not None:
+        state.copy_to(target / STATE_FILE)
     store.flush()
     with store.flushing_paused():
         found = _count(store.engine)
@@ -109,6 +114,8 @@ def restore(source: Path, data: Path) -> Report:
                 f"the backup is damaged: it should hold {manifest.samples:,} samples and gave {samples:,},"
                 " or they are not the same"
             )
+        if (source / STATE_FILE).exists():
+            shutil.copyfile(source / STATE_FILE, data / STATE_FILE)
     finally:
         lock.release()
     return Report(sum(f.stat().st_size for f in data.rglob("*") if f.is_file()), manifest.samples)

@@ -6,13 +6,14 @@ applies. What `begin` has committed survives `kill -9` and power loss.
 """
 
 import contextlib
+import logging
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import event
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DatabaseError, OperationalError
 
 from otero.errors import Conflict, Unavailable
 
@@ -35,6 +36,9 @@ class State:
             event.listen(self._engine, "begin", _begin_sqlite)
         try:
             self.schema = self._migrate()
+        except DatabaseError as error:  # such as a file that is no database
+            self.close()
+            raise Unavailable(f"the state cannot be read: {error.orig}") from None
         except BaseException:
             self.close()
             raise
@@ -85,6 +89,7 @@ class State:
                     " release. Start that release, or give another --data; nothing was changed"
                 )
             config.attributes["connection"] = connection
+            logging.getLogger("alembic").setLevel(logging.WARNING)
             command.upgrade(config, "head")
             return known[0]
 

@@ -99,7 +99,7 @@ class NativeApi:
                 f"the backup's directory must be an absolute path on the server, not {body.directory!r}"
             )
         start_s = time.perf_counter()
-        report = await asyncio.to_thread(backup, self._context.store, directory)
+        report = await asyncio.to_thread(backup, self._context.store, directory, state=self._context.state)
         return schema.BackupReport(
             str(directory), report.bytes, report.samples, round(time.perf_counter() - start_s, 3)
         )
