@@ -69,7 +69,7 @@ async def test_members_of_gzip_and_bombs() -> None:
 @pytest.mark.parametrize(
     ("body", "encoding", "why"),
     [
-        (gzip.compress(TEXT)[:-4], "gzip", "ends too early"),
+        (gzip.compress(TEXT, mtime=0)[:-4], "gzip", "ends too early"),
         (b"plain", "gzip", "cannot be read"),
         (b"", "gzip", "ends too early"),
         (b"\xff\xff\xff\xff\xff\xff", "snappy", "does not begin with its length"),

@@ -25,6 +25,8 @@ from otero.model.metrics import Exemplar, Metadata, MetricBatch
 from otero.model.samples import ABSENT_BITS, NAN_BITS, NO_TIME, STALE, bits
 from otero.storage.backup import backup, restore
 from otero.storage.metrics import MetricStore, StorageSettings
+from otero.storage.push_groups import PushGroupTable, StoredFamily
+from otero.storage.state import State
 from tests.histogram_samples import Described, described, one, single
 
 HOUR_MS = 3_600_000
@@ -373,7 +375,10 @@ def test_a_backup_made_while_running_restores_to_the_same(tmp_path: Path) -> Non
             at = [NOW_MS - day * 24 * HOUR_MS] * 5
             oracle.write(store, [key("a", n) for n in range(5)], at, [float(day)] * 5)
         oracle.write_mixed(store, [key("a", 2)], [NOW_MS - 7], [0], one(0, {2: 5.0}))
-        report = backup(store, tmp_path / "backup")
+        state = State.beside(tmp_path / "data")
+        PushGroupTable(state).write({"job": "j"}, [StoredFamily("m", 1, b"m")], [])
+        report = backup(store, tmp_path / "backup", state=state)
+        state.close()
         assert report.samples == 16
         with pytest.raises(Conflict, match="not an empty folder"):
             backup(store, tmp_path / "backup")
@@ -383,6 +388,9 @@ def test_a_backup_made_while_running_restores_to_the_same(tmp_path: Path) -> Non
     assert restore(tmp_path / "backup", tmp_path / "new").samples == 16
     with opened(tmp_path / "new", clock) as store:
         assert contents(store, METRIC_A, 0, NOW_MS) == oracle.samples
+    state = State.beside(tmp_path / "new")
+    assert PushGroupTable(state).load() == [({"job": "j"}, [StoredFamily("m", 1, b"m")])]
+    state.close()
 
 
 mixed_operation = st.one_of(
