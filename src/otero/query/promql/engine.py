@@ -34,8 +34,9 @@ MAX_POINTS_PER_SERIES = 11_000
 
 DELAYED_NAME_REMOVAL = "promql-delayed-name-removal"
 TYPE_AND_UNIT_LABELS = "type-and-unit-labels"
+USE_START_TIMESTAMPS = "use-start-timestamps"
 
-FEATURES = LANGUAGE_FEATURES | {DELAYED_NAME_REMOVAL, TYPE_AND_UNIT_LABELS}
+FEATURES = LANGUAGE_FEATURES | {DELAYED_NAME_REMOVAL, TYPE_AND_UNIT_LABELS, USE_START_TIMESTAMPS}
 """Every feature flag of queries, named as Prometheus' `--enable-feature` names them."""
 
 _KEPT_PLANS = 512
@@ -134,7 +135,9 @@ class Engine:
     ) -> Evaluator:
         lookback_ms = lookback_ms or self._lookback_ms
         reads = hints(plan.expr, steps, lookback_ms, self._default_step_ms)
-        samples = Samples(self._source, reads, plan, lookback_ms, budget)
+        samples = Samples(
+            self._source, reads, plan, lookback_ms, budget, starts=USE_START_TIMESTAMPS in self.features
+        )
         return Evaluator(
             plan,
             samples,

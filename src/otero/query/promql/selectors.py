@@ -51,13 +51,21 @@ class Samples:
     """The samples of one query. Reads happen when they are first needed; each happens once.
 
     Blocks come apart into series of floats and series that have native histograms among their samples, so that only the
-    latter cost more.
+    latter cost more. Range selectors see start timestamps only with `starts`.
     """
 
     def __init__(
-        self, source: SampleSource, reads: Sequence[Read], plan: Plan, lookback_ms: int, budget: Budget
+        self,
+        source: SampleSource,
+        reads: Sequence[Read],
+        plan: Plan,
+        lookback_ms: int,
+        budget: Budget,
+        *,
+        starts: bool,
     ) -> None:
         self.lookback_ms = lookback_ms
+        self._starts = starts
         self.series = 0
         self.samples = 0
         self._source = source
@@ -144,6 +152,10 @@ class Samples:
             return kept
         first, last = window_ends(vector, steps)
         blocks = self.blocks(vector.matchers, first - node.range_ms + 1, last, buckets=key[2])
+        if not self._starts:
+            blocks = [
+                replace(block, start_ms=None) if block.start_ms is not None else block for block in blocks
+            ]
         looks = ends(vector, steps)
         out = [window(block, looks, node.range_ms) for block in blocks]
         if node in self._plan.repeated:

@@ -8,7 +8,7 @@ import numpy as np
 from otero.clock import SystemClock
 from otero.errors import OteroError
 from otero.model.budget import Budget
-from otero.query.promql.engine import DELAYED_NAME_REMOVAL, Engine
+from otero.query.promql.engine import DELAYED_NAME_REMOVAL, USE_START_TIMESTAMPS, Engine
 from otero.query.promql.parser import FEATURES
 from otero.query.promql.spec_compare import Mismatch, check_notes, check_sorted, check_value
 from otero.query.promql.spec_grid import check_grid, no_grid
@@ -18,7 +18,7 @@ from otero.query.promql.spec_variants import asks_for_range, pinned
 from otero.query.result import Matrix, Result, Scalar, Vector
 from otero.query.series import Steps
 
-SPEC_FEATURES = FEATURES | {DELAYED_NAME_REMOVAL, "use-start-timestamps"}
+SPEC_FEATURES = FEATURES | {DELAYED_NAME_REMOVAL, USE_START_TIMESTAMPS}
 """The feature flags that Prometheus' own run of these files turns on."""
 
 _MINUTE_MS = 60_000
