@@ -1,0 +1,88 @@
+"""Go's text/template, with the HTML escaping of html/template.
+
+    Templates(functions).add(text, "mail.tmpl").text('{{ template "mail.subject" . }}', data)
+
+Texts are parsed once and kept; function sets are passed in by those who know what they speak of (rules, alerting). Every
+execution is bounded in steps, output and depth, so that no template of a user holds up anything else.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from otero.gotemplate import nodes
+from otero.gotemplate.execute import Execution, Limits
+from otero.gotemplate.functions import BUILTINS, Function
+from otero.gotemplate.lexer import TemplateError
+from otero.gotemplate.parser import parse
+from otero.gotemplate.values import FunctionError, List, Map, SafeHtml, Struct
+
+__all__ = [
+    "Function",
+    "FunctionError",
+    "Limits",
+    "List",
+    "Map",
+    "SafeHtml",
+    "Struct",
+    "TemplateError",
+    "Templates",
+]
+
+_KEPT_TEXTS = 1024
+
+
+class Templates:
+    """A set of named templates and the functions that they may call. Adding makes a new set; sets are never mutated,
+    but for the texts that they remember as parsed."""
+
+    def __init__(
+        self,
+        functions: Mapping[str, Function],
+        *,
+        limits: Limits | None = None,
+        _defined: Mapping[str, nodes.Template] | None = None,
+    ) -> None:
+        self._functions = {**BUILTINS, **functions}
+        self._limits = limits or Limits()
+        self._defined = dict(_defined or {})
+        self._parsed: dict[tuple[str, str], Mapping[str, nodes.Template]] = {}
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the templates of this set, sorted."""
+        return tuple(sorted(self._defined))
+
+    def add(self, text: str, file: str) -> "Templates":
+        """This set with the templates that a text defines; `file` is its name in errors. Raises TemplateError."""
+        defined = {**self._defined, **parse(text, file, self._functions)}
+        return Templates(self._functions, limits=self._limits, _defined=defined)
+
+    def check(self, text: str, file: str = "") -> None:
+        """Parse a text without running it. Raises TemplateError."""
+        self._with(text, file)
+
+    def text(self, text: str, data: Any, *, file: str = "") -> str:
+        """What a text makes of `data`. Raises TemplateError."""
+        return self._run(text, data, file, html=False)
+
+    def html(self, text: str, data: Any, *, file: str = "") -> str:
+        """As `text`, what is filled in being escaped for its place in HTML."""
+        return self._run(text, data, file, html=True)
+
+    def _run(self, text: str, data: Any, file: str, *, html: bool) -> str:
+        if "{{" not in text and not html:
+            return text
+        templates = self._with(text, file)
+        try:
+            return Execution(templates, self._functions, self._limits, html=html).run(file, data)
+        except RecursionError:
+            raise TemplateError(f"template: {file}: it nests too deeply") from None
+
+    def _with(self, text: str, file: str) -> Mapping[str, nodes.Template]:
+        found = self._parsed.get((text, file))
+        if found is None:
+            if len(self._parsed) >= _KEPT_TEXTS:
+                self._parsed.clear()
+            own = parse(text, file, self._functions)
+            found = self._parsed[text, file] = {**self._defined, **own}
+        return found

@@ -1,0 +1,205 @@
+"""Escaping for HTML by place, as html/template does: text, attributes, addresses, styles and scripts.
+
+What a template writes itself moves a small state machine; what it fills in is escaped for the state that it meets. Rules:
+https://pkg.go.dev/html/template#hdr-Contexts (of which the places are kept that a mail or a page of alerts has).
+"""
+
+import re
+from typing import Any
+from urllib.parse import quote
+
+import orjson
+
+from otero.gotemplate.formatting import to_text
+from otero.gotemplate.values import List, Map, SafeHtml
+
+UNSAFE = "ZgotmplZ"
+"""Stands where a value would have broken out of its place."""
+
+_TEXT = str.maketrans(
+    {'"': "&#34;", "'": "&#39;", "&": "&amp;", "<": "&lt;", ">": "&gt;", "+": "&#43;", "\0": "\ufffd"}
+)
+_UNQUOTED = str.maketrans(
+    {
+        **{char: f"&#{ord(char)};" for char in "\t\n\v\f\r \"'+=`"},
+        "&": "&amp;", "<": "&lt;", ">": "&gt;", "\0": "&#xfffd;",
+    }
+)  # fmt: skip
+_URL_ATTRIBUTES = frozenset(
+    {"action", "archive", "background", "cite", "classid", "codebase", "data", "formaction", "href", "icon",
+     "longdesc", "manifest", "poster", "profile", "src", "usemap", "xmlns"}
+)  # fmt: skip
+_SAFE_SCHEMES = frozenset({"http", "https", "mailto"})
+_CSS_VALUE = re.compile(r"[\w\s#%.,!*/+-]*")
+_TAG_END = re.compile(r"\s*(/?>)|\s+")
+_NAME = re.compile(r"[^\s=>/\"']+")
+
+
+class HtmlEscaper:
+    """Follows the HTML that is written; one per execution.
+
+    state: text | tag (within a tag) | value (within an attribute's value) | comment | rcdata (title, textarea)
+    | script | style
+    """
+
+    def __init__(self) -> None:
+        self._state = "text"
+        self._attribute = ""
+        self._quote = ""
+        self._element = ""
+        self._value = ""
+
+    def static(self, text: str) -> str:
+        """What the template writes as it stands; comments are left out."""
+        out: list[str] = []
+        at = 0
+        while at < len(text):
+            before = at
+            kept, at = getattr(self, f"_in_{self._state}")(text, at)
+            out.append(kept)
+            if at == before and not kept:
+                out.append(text[at])
+                at += 1
+        return "".join(out)
+
+    def _in_text(self, text: str, at: int) -> tuple[str, int]:
+        found = re.compile(r"<!--|</?([a-zA-Z][\w:-]*)").search(text, at)
+        if found is None:
+            return text[at:], len(text)
+        if found[0] == "<!--":
+            self._state = "comment"
+            return text[at : found.start()], found.end()
+        self._state = "tag"
+        self._element = "" if found[0].startswith("</") else found[1].lower()
+        return text[at : found.end()], found.end()
+
+    def _in_comment(self, text: str, at: int) -> tuple[str, int]:
+        end = text.find("-->", at)
+        if end < 0:
+            return "", len(text)
+        self._state = "text"
+        return "", end + 3
+
+    def _in_tag(self, text: str, at: int) -> tuple[str, int]:
+        closing = _TAG_END.match(text, at)
+        if closing is not None:
+            if closing[1]:
+                self._state = {
+                    "script": "script",
+                    "style": "style",
+                    "title": "rcdata",
+                    "textarea": "rcdata",
+                }.get(self._element, "text")
+            return closing[0], closing.end()
+        if text[at] == "=":
+            end = at + 1
+            while end < len(text) and text[end].isspace():
+                end += 1
+            self._quote = text[end] if end < len(text) and text[end] in "\"'" else ""
+            end += len(self._quote)
+            self._state, self._value = "value", ""
+            return text[at:end], end
+        name = _NAME.match(text, at)
+        if name is None:
+            return text[at], at + 1
+        self._attribute = name[0].lower()
+        return name[0], name.end()
+
+    def _in_value(self, text: str, at: int) -> tuple[str, int]:
+        if self._quote:
+            end = text.find(self._quote, at)
+        else:
+            found = re.compile(r"[\s>]").search(text, at)
+            end = found.start() if found else -1
+        if end < 0:
+            self._value += text[at:]
+            return text[at:], len(text)
+        self._state = "tag"
+        return text[at : end + len(self._quote)], end + len(self._quote)
+
+    def _until(self, closing: str, text: str, at: int) -> tuple[str, int]:
+        found = re.compile(closing, re.IGNORECASE).search(text, at)
+        if found is None:
+            return text[at:], len(text)
+        self._state, self._element = "tag", ""
+        return text[at : found.end()], found.end()
+
+    def _in_script(self, text: str, at: int) -> tuple[str, int]:
+        return self._until(r"</script", text, at)
+
+    def _in_style(self, text: str, at: int) -> tuple[str, int]:
+        return self._until(r"</style", text, at)
+
+    def _in_rcdata(self, text: str, at: int) -> tuple[str, int]:
+        return self._until(r"</(title|textarea)", text, at)
+
+    def dynamic(self, value: Any) -> str:
+        """A value where the template fills it in."""
+        text = "" if value is None else to_text(value)
+        match self._state:
+            case "text":
+                return text if isinstance(value, SafeHtml) else text.translate(_TEXT)
+            case "rcdata":
+                return text.translate(_TEXT)
+            case "comment":
+                return ""
+            case "script":
+                return _json(value)
+            case "style":
+                return text if _CSS_VALUE.fullmatch(text) else UNSAFE
+            case "tag":
+                return (
+                    text
+                    if re.fullmatch(r"[a-zA-Z][\w-]*", text) and not text.lower().startswith("on")
+                    else UNSAFE
+                )
+            case _:
+                return self._in_attribute(value, text)
+
+    def _in_attribute(self, value: Any, text: str) -> str:
+        name = self._attribute
+        if name in _URL_ATTRIBUTES:
+            text = self._address(text)
+        elif name == "style":
+            text = text if _CSS_VALUE.fullmatch(text) else UNSAFE
+        elif name.startswith("on"):
+            text = _json(value)
+        elif isinstance(value, SafeHtml):
+            text = re.sub(r"<[^>]*>", "", text)
+        self._value += text
+        return text.translate(_TEXT if self._quote else _UNQUOTED)
+
+    def _address(self, text: str) -> str:
+        """A part of an address: its begin must have a harmless scheme, its query is percent-encoded."""
+        if "?" in self._value or "#" in self._value:
+            return _percent(text, "-._~")
+        if not self._value:
+            scheme, colon, _ = text.partition(":")
+            if colon and "/" not in scheme and scheme.lower() not in _SAFE_SCHEMES:
+                return f"#{UNSAFE}"
+        return _percent(text, "!#$&*+,-./:;=?@_~%[]")
+
+
+def _percent(text: str, safe: str) -> str:
+    return re.sub(r"%[0-9A-F]{2}", lambda found: found[0].lower(), quote(text, safe=safe)) if text else text
+
+
+def _json(value: Any) -> str:
+    if isinstance(value, (Map, List)) or value is None or isinstance(value, (bool, int, float, str)):
+        plain = _plain(value)
+        text = orjson.dumps(plain).decode()
+        return (
+            text.replace("<", "\\u003c")
+            .replace(">", "\\u003e")
+            .replace("&", "\\u0026")
+            .replace("'", "\\u0027")
+        )
+    return _json(to_text(value))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Map):
+        return {key: _plain(item) for key, item in value.entries.items()}
+    if isinstance(value, List):
+        return [_plain(item) for item in value.items]
+    return value if value is None or isinstance(value, (bool, int, float, str)) else to_text(value)

@@ -1,0 +1,287 @@
+"""time.Time and time.Duration as templates see them: layouts, methods, printed forms.
+
+Layouts: https://pkg.go.dev/time#pkg-constants
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
+from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from otero.gotemplate.values import FunctionError
+
+_SECOND = 1_000_000_000
+_MILLISECOND = 1_000_000
+_UNITS = (("h", 3600 * _SECOND), ("m", 60 * _SECOND), ("s", _SECOND))
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_ZERO_SECONDS = -62_135_596_800
+"""Year 1: Go's zero time."""
+
+_LAYOUT = re.compile(
+    r"January|Jan|Monday|Mon|MST|2006|Z07:00:00|Z07:00|Z0700|Z07|-07:00:00|-07:00|-0700|-07|002|__2"
+    r"|01|02|03|04|05|06|15|PM|pm|_2|[.,]0+(?![0-9])|[.,]9+(?![0-9])|1|2|3|4|5"
+)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Duration:
+    """Nanoseconds."""
+
+    ns: int
+
+    type_name = "time.Duration"
+
+    def __str__(self) -> str:
+        """As Go prints it: `1h2m3.5s`, `1.5µs`, `0s`."""
+        ns, sign = abs(self.ns), "-" if self.ns < 0 else ""
+        if ns == 0:
+            return "0s"
+        if ns < _SECOND:
+            for unit, size in (("ns", 1), ("µs", 1000), ("ms", _MILLISECOND)):
+                if ns < size * 1000:
+                    return f"{sign}{_decimal(ns, size)}{unit}"
+        hours, rest = divmod(ns, 3600 * _SECOND)
+        minutes, rest = divmod(rest, 60 * _SECOND)
+        text = f"{_decimal(rest, _SECOND)}s"
+        if hours or minutes:
+            text = f"{minutes}m{text}"
+        return f"{sign}{hours}h{text}" if hours else f"{sign}{text}"
+
+    @property
+    def methods(self) -> Mapping[str, Callable[..., Any]]:
+        """Go's methods of a duration."""
+        return {
+            "Seconds": lambda: self.ns / _SECOND,
+            "Minutes": lambda: self.ns / (60 * _SECOND),
+            "Hours": lambda: self.ns / (3600 * _SECOND),
+            "Milliseconds": lambda: _truncated(self.ns, _MILLISECOND),
+            "Microseconds": lambda: _truncated(self.ns, 1000),
+            "Nanoseconds": lambda: self.ns,
+            "String": lambda: str(self),
+            "Abs": lambda: Duration(abs(self.ns)),
+            "Round": lambda to: Duration(_rounded(self.ns, _as_duration(to).ns)),
+            "Truncate": lambda to: Duration(
+                _truncated(self.ns, n) * n if (n := _as_duration(to).ns) > 0 else self.ns
+            ),
+        }
+
+
+def parse_duration(text: str) -> Duration:
+    """`time.ParseDuration`: `1h30m`, `-1.5s`, `300ms`. Raises FunctionError."""
+    sizes = {"ns": 1, "us": 1000, "µs": 1000, "μs": 1000, "ms": _MILLISECOND, **dict(_UNITS)}
+    found = re.fullmatch(r"([-+]?)((?:(?:\d+\.?\d*|\.\d+)(?:ns|us|µs|μs|ms|s|m|h))+|0)", text)
+    if not found:
+        raise FunctionError(f'time: invalid duration "{text}"')
+    total = 0
+    for number, unit in re.findall(r"(\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h)", found[2]):
+        whole, _, fraction = number.partition(".")
+        total += int(whole or 0) * sizes[unit]
+        if fraction:
+            total += int(fraction) * sizes[unit] // 10 ** len(fraction)
+    return Duration(-total if found[1] == "-" else total)
+
+
+@dataclass(frozen=True, slots=True)
+class Time:
+    """A moment in nanoseconds since 1970, and the zone in which it prints."""
+
+    ns: int
+    zone: tzinfo = UTC
+
+    type_name = "time.Time"
+
+    @staticmethod
+    def of_ms(milliseconds: int, zone: tzinfo = UTC) -> "Time":
+        """A moment given in milliseconds; 0 is Go's zero time, as Otero's moments use it for "none"."""
+        return Time(milliseconds * _MILLISECOND if milliseconds else _ZERO_SECONDS * _SECOND, zone)
+
+    @property
+    def is_zero(self) -> bool:
+        """Whether this is Go's zero time, January 1 of year 1."""
+        return self.ns == _ZERO_SECONDS * _SECOND
+
+    def local(self) -> datetime:
+        """The calendar's view in the zone, to the microsecond. Raises FunctionError outside the years 1 to 9999."""
+        try:
+            return (_EPOCH + timedelta(microseconds=self.ns // 1000)).astimezone(self.zone)
+        except OverflowError:
+            raise FunctionError("time: outside of the years 1 to 9999") from None
+
+    def format(self, layout: str) -> str:
+        """The moment as a Go layout writes it."""
+        moment = self.local()
+        nanoseconds = self.ns % _SECOND
+        return _LAYOUT.sub(lambda found: _layout_part(found, layout, moment, nanoseconds), layout)
+
+    def __str__(self) -> str:
+        return self.format("2006-01-02 15:04:05.999999999 -0700 MST")
+
+    @property
+    def methods(self) -> Mapping[str, Callable[..., Any]]:
+        """Go's methods of a moment."""
+        return {
+            "Format": lambda layout: self.format(_as_text(layout)),
+            "String": lambda: str(self),
+            "Unix": lambda: self.ns // _SECOND,
+            "UnixMilli": lambda: self.ns // _MILLISECOND,
+            "UnixNano": lambda: self.ns,
+            "UTC": lambda: Time(self.ns),
+            "Local": lambda: Time(self.ns, _system_zone()),
+            "Year": lambda: self.local().year,
+            "Month": lambda: Month(self.local().month),
+            "Day": lambda: self.local().day,
+            "Hour": lambda: self.local().hour,
+            "Minute": lambda: self.local().minute,
+            "Second": lambda: self.local().second,
+            "Nanosecond": lambda: self.ns % _SECOND,
+            "Weekday": lambda: Weekday(self.local().isoweekday() % 7),
+            "YearDay": lambda: self.local().timetuple().tm_yday,
+            "IsZero": lambda: self.is_zero,
+            "Add": lambda span: Time(self.ns + _as_duration(span).ns, self.zone),
+            "AddDate": lambda years, months, days: self._add_date(years, months, days),
+            "Sub": lambda other: Duration(self.ns - _as_time(other).ns),
+            "Before": lambda other: self.ns < _as_time(other).ns,
+            "After": lambda other: self.ns > _as_time(other).ns,
+            "Equal": lambda other: self.ns == _as_time(other).ns,
+        }
+
+    def _add_date(self, years: int, months: int, days: int) -> "Time":
+        moment = self.local()
+        month = moment.month - 1 + months
+        try:
+            first = moment.replace(year=moment.year + years + month // 12, month=month % 12 + 1, day=1)
+            moved = first + timedelta(days=moment.day - 1 + days)
+        except (ValueError, OverflowError):
+            raise FunctionError("time: outside of the years 1 to 9999") from None
+        return Time(self.ns + round((moved - moment).total_seconds()) * _SECOND, self.zone)
+
+
+class Month(int):
+    """time.Month: a number that prints as its name."""
+
+    type_name = "time.Month"
+
+    def __str__(self) -> str:
+        return datetime(2000, int(self), 1, tzinfo=UTC).strftime("%B")
+
+    @property
+    def methods(self) -> Mapping[str, Callable[..., Any]]:
+        """Go's methods of a month."""
+        return {"String": lambda: str(self)}
+
+
+class Weekday(int):
+    """time.Weekday: Sunday is 0; prints as its name."""
+
+    type_name = "time.Weekday"
+
+    def __str__(self) -> str:
+        return datetime(2000, 1, 2 + int(self), tzinfo=UTC).strftime("%A")
+
+    @property
+    def methods(self) -> Mapping[str, Callable[..., Any]]:
+        """Go's methods of a weekday."""
+        return {"String": lambda: str(self)}
+
+
+def zone_named(name: str) -> tzinfo:
+    """The zone of an IANA name, "UTC" or "Local". Raises FunctionError for a name that is none."""
+    if name in ("", "UTC"):
+        return UTC
+    if name == "Local":
+        return _system_zone()
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise FunctionError(f"unknown time zone {name}") from None
+
+
+def _system_zone() -> tzinfo:
+    return datetime.now(UTC).astimezone().tzinfo or UTC
+
+
+def _layout_part(found: re.Match[str], layout: str, moment: datetime, nanoseconds: int) -> str:
+    part = found[0]
+    if part[0] in ".,":
+        # A fraction follows seconds; elsewhere it is plain text.
+        if not re.search(r"(05|5)$", layout[: found.start()]):
+            return part
+        digits = f"{nanoseconds:09d}"[: len(part) - 1]
+        if part[1] == "9":
+            digits = digits.rstrip("0")
+        return part[0] + digits if digits else ""
+    simple = {
+        "January": "%B", "Jan": "%b", "Monday": "%A", "Mon": "%a", "01": "%m", "02": "%d", "03": "%I", "04": "%M",
+        "05": "%S", "06": "%y", "15": "%H", "002": "%j", "PM": "%p",
+    }.get(part)  # fmt: skip
+    if simple:
+        return moment.strftime(simple)
+    hour = moment.hour % 12 or 12
+    plain = {
+        "2006": f"{moment.year:04d}", "1": moment.month, "2": moment.day, "_2": f"{moment.day:2d}",
+        "__2": f"{moment.timetuple().tm_yday:3d}", "3": hour, "4": moment.minute, "5": moment.second,
+        "pm": moment.strftime("%p").lower(),
+    }.get(part)  # fmt: skip
+    return str(plain) if plain is not None else _zone_part(part, moment)
+
+
+def _zone_part(part: str, moment: datetime) -> str:
+    offset = round((moment.utcoffset() or timedelta()).total_seconds())
+    sign, span = "-" if offset < 0 else "+", abs(offset)
+    hours, minutes, seconds = span // 3600, span // 60 % 60, span % 60
+    if part == "MST":
+        name = moment.tzname() or "UTC"
+        if isinstance(moment.tzinfo, timezone) and not offset:
+            name = "UTC"
+        return name if name.isalpha() else f"{sign}{hours:02d}" + (f"{minutes:02d}" if minutes else "")
+    if part[0] == "Z":
+        if not offset:
+            return "Z"
+        part = part[1:]
+    colon = ":" if ":" in part else ""
+    text = f"{sign}{hours:02d}"
+    if len(part.lstrip("-").replace(":", "")) >= 4:
+        text += f"{colon}{minutes:02d}"
+    if part.count(":") == 2:
+        text += f":{seconds:02d}"
+    return text
+
+
+def _decimal(value: int, unit: int) -> str:
+    whole, rest = divmod(value, unit)
+    if not rest:
+        return str(whole)
+    return f"{whole}.{str(rest).zfill(len(str(unit)) - 1).rstrip('0')}"
+
+
+def _truncated(value: int, unit: int) -> int:
+    return -(-value // unit) if value < 0 else value // unit
+
+
+def _rounded(value: int, unit: int) -> int:
+    if unit <= 0:
+        return value
+    rounded = (abs(value) + unit // 2) // unit * unit
+    return -rounded if value < 0 else rounded
+
+
+def _as_text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise FunctionError("expected a string")
+    return value
+
+
+def _as_duration(value: Any) -> Duration:
+    if isinstance(value, Duration):
+        return value
+    if isinstance(value, int) and not isinstance(value, bool):
+        return Duration(value)
+    raise FunctionError("expected a time.Duration")
+
+
+def _as_time(value: Any) -> Time:
+    if not isinstance(value, Time):
+        raise FunctionError("expected a time.Time")
+    return value
