@@ -149,5 +149,5 @@ def test_verbs_print_as_in_go(go: GoOracle, verb: str, operand: str) -> None:
     text, error = ours(template)
     theirs, refused = go.render(template, PLAIN)
     if "%!" in theirs and "%!" in text:
-        return  # a verb that does not fit: Go bends what it shows by width and precision, we show it whole
+        return  # Go bends what it shows of a verb that does not fit by width and precision; we show it whole
     assert (text, error) == (theirs, refused)

@@ -111,7 +111,7 @@ def sprintf(layout: str, values: Sequence[Any]) -> str:
         value = following()
         if value is _MISSING:
             return f"%!{verb}(MISSING)"
-        return _pad(*_verb(verb, value, flags, precision), flags, width or 0)
+        return _verb(verb, value, flags, precision, width or 0)
 
     text = _VERB.sub(directive, layout)
     if taken < len(values):
@@ -138,41 +138,43 @@ def _pad(text: str, is_number: bool, flags: str, width: int) -> str:
     return " " * missing + text
 
 
-def _verb(verb: str, value: Any, flags: str, precision: int | None) -> tuple[str, bool]:
-    """The text of one directive before padding, and whether zeros go between its sign and its digits."""
+def _verb(verb: str, value: Any, flags: str, precision: int | None, width: int) -> str:
+    """The text of one directive; what is made of parts is padded part by part, as Go does."""
+
+    def part(item: Any) -> str:
+        return _verb(verb, item, flags, precision, width)
+
+    if verb != "T":
+        if isinstance(value, List):
+            return f"[{' '.join(map(part, value.items))}]"
+        if isinstance(value, Map):
+            return f"map[{' '.join(f'{part(key)}:{part(item)}' for key, item in value.sorted_items())}]"
+        if isinstance(value, Struct):
+            named = verb == "v" and "+" in flags
+            shown = (f"{name}:{part(v)}" if named else part(v) for name, v in value.fields.items())
+            return f"{{{' '.join(shown)}}}"
+    text, is_number = _leaf(verb, value, flags, precision)
+    return _pad(text, is_number, flags, width)
+
+
+def _leaf(verb: str, value: Any, flags: str, precision: int | None) -> tuple[str, bool]:
+    """The text of a value without parts, and whether zeros go between its sign and its digits."""
     if verb == "T":
         return type_name(value), False
-    if verb == "v" and not isinstance(value, (int, float)):
-        return to_text(value, plus="+" in flags), False
-    if isinstance(value, List):
-        return f"[{' '.join(_verb(verb, item, flags, precision)[0] for item in value.items)}]", False
-    if isinstance(value, Map):
-        pairs = (
-            f"{_verb(verb, key, flags, precision)[0]}:{_verb(verb, item, flags, precision)[0]}"
-            for key, item in value.sorted_items()
-        )
-        return f"map[{' '.join(pairs)}]", False
-    if isinstance(value, Struct):
-        return (
-            f"{{{' '.join(_verb(verb, item, flags, precision)[0] for item in value.fields.values())}}}",
-            False,
-        )
+    if value is None:
+        return ("<nil>" if verb == "v" else f"%!{verb}(<nil>)"), False
     if isinstance(value, bool):
-        return (to_text(value), False) if verb in "tv" else (_misfit(verb, value), False)
+        return (to_text(value) if verb in "tv" else _misfit(verb, value)), False
     if isinstance(value, int) and not (verb in "sv" and type(value) is not int):
         return _integer(verb, value, flags, precision)
     if isinstance(value, float):
         return _float(verb, value, flags, precision)
-    if value is not None and verb in "sqxX":
+    if verb in "svqxX":
         return _text(verb, str(value), flags, precision), False
-    if value is not None and verb == "v":
-        return str(value), False
     return _misfit(verb, value), False
 
 
 def _misfit(verb: str, value: Any) -> str:
-    if value is None:
-        return f"%!{verb}(<nil>)"
     return f"%!{verb}({type_name(value)}={to_text(value)})"
 
 
