@@ -201,7 +201,7 @@ def _integer(verb: str, value: int, flags: str, precision: int | None) -> tuple[
         case "q":
             return f"'{quoted(_character(value))[1:-1]}'", False
         case "U":
-            return f"U+{value:04X}", False
+            return f"U+{value & 0xFFFF_FFFF_FFFF_FFFF:04X}", False
         case _:
             return _misfit(verb, value), False
     if precision is not None:
