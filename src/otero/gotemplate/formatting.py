@@ -160,7 +160,7 @@ def _verb(verb: str, value: Any, flags: str, precision: int | None, width: int) 
 def _leaf(verb: str, value: Any, flags: str, precision: int | None) -> tuple[str, bool]:
     """The text of a value without parts, and whether zeros go between its sign and its digits."""
     if verb == "T":
-        return type_name(value), False
+        return "<nil>" if value is None else type_name(value), False
     if value is None:
         return ("<nil>" if verb == "v" else f"%!{verb}(<nil>)"), False
     if isinstance(value, bool):
