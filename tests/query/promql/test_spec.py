@@ -13,7 +13,8 @@ from otero.model.matchers import Matcher, MatchOp
 from otero.model.samples import ABSENT_BITS, NO_TIME, STALE_BITS, bits
 from otero.query.promql.spec import FileReport, run_file
 from otero.query.promql.spec_compare import almost_equal
-from otero.query.promql.spec_language import Eval, Expectation, Load, SpecError, read_commands, read_series
+from otero.query.promql.spec_language import Eval, Expectation, Load, read_commands
+from otero.query.promql.spec_series import SpecError, read_series
 from otero.query.promql.spec_source import MemorySource
 
 
@@ -57,12 +58,39 @@ def test_evaluations_and_their_expectations() -> None:
 
 
 @pytest.mark.parametrize(
-    "text",
-    ["lode 1m", "load x\n m 1", "load 1m\n m 1xx", "eval instantly 1", "eval instant at 1q x",
-     "eval instant at 1 x\n expect nothing", "eval instant at 0 'a'\n expect string a", "load 1m\n m{a=b} 1"],
-)  # fmt: skip
-def test_unreadable_files_name_their_line(text: str) -> None:
-    with pytest.raises(SpecError, match="line 3: "):
+    ("line", "text"),
+    [
+        (3, "lode 1m"),
+        (3, "load x\n m 1"),
+        (3, "eval instantly 1"),
+        (3, "eval instant at 1q x"),
+        (3, "eval range from 5m to 1m step 1m x"),
+        (3, "eval range from 0 to 1m step 0 x"),
+        (4, "load 1m\n m 1xx"),
+        (4, "load 1m\n m 1+2"),
+        (4, "load 1m\n m {1}"),
+        (4, "load 1m\n m {{sum:1}}{{sum:2}}"),
+        (4, "load 1m\n m stalex3"),
+        (4, "load 1m\n m{a=b} 1"),
+        (5, "load 1m\n m 1\n m{a='b' 1"),
+        (3, "load 1m\n m@st 0"),
+        (5, "load 1m\n m@st 0\n n 1"),
+        (5, "load 1m\n m@st 0 0\n m 1"),
+        (4, "load 1m\n m@st 0+1s\n m 1"),
+        (4, "eval instant at 1m x\n expect nothing"),
+        (4, "eval instant at 1m x\n expect warn regex: ("),
+        (4, "eval_fail instant at 1m x\n expected_fail_regexp ("),
+        (5, "eval instant at 1m x\n expect no_warn\n expect warn"),
+        (5, "eval instant at 1m x\n expect info msg: a\n expect no_info"),
+        (5, "eval instant at 1m x\n expect fail\n expect fail"),
+        (4, "eval instant at 0 'a'\n expect string a"),
+        (4, "eval instant at 0 x\n x 1 2"),
+        (4, "eval instant at 0 x\n x"),
+        (5, "eval instant at 0 x\n x 1\n x{} 1"),
+    ],
+)
+def test_unreadable_files_name_their_line(line: int, text: str) -> None:
+    with pytest.raises(SpecError, match=f"^line {line}: "):
         read_commands(f"\n\n{text}\n")
 
 

@@ -14,7 +14,7 @@ from otero.query.promql.spec_histograms import (
     from_columns,
     read_histogram,
 )
-from otero.query.promql.spec_language import SpecError, read_series
+from otero.query.promql.spec_series import SpecError, read_series
 
 FULL = (
     "schema:1 sum:-3.5 count:22 z_bucket:2 z_bucket_w:0.001 offset:-1 buckets:[5 10 7]"

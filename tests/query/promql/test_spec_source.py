@@ -9,7 +9,8 @@ from otero.model.histograms import ResetHint, boxed_rows
 from otero.model.matchers import Matcher, MatchOp
 from otero.model.samples import SampleBlock
 from otero.query.promql.spec_histograms import Histogram, from_columns
-from otero.query.promql.spec_language import Load, SpecError, read_commands
+from otero.query.promql.spec_language import Load, read_commands
+from otero.query.promql.spec_series import SpecError
 from otero.query.promql.spec_source import MemorySource
 
 

@@ -13,7 +13,8 @@ from otero.model.histograms import Histograms, boxed_rows
 from otero.model.labels import METRIC_NAME
 from otero.query.notes import Note, NoteKind
 from otero.query.promql.spec_histograms import Histogram, agree, from_columns
-from otero.query.promql.spec_language import Eval, Item
+from otero.query.promql.spec_language import Eval
+from otero.query.promql.spec_series import Item
 from otero.query.result import Matrix, RawMatrix, Result, Scalar, String, Vector
 from otero.query.syntax import place
 

@@ -13,7 +13,8 @@ from otero.model.labels import METRIC_NAME, LabelTable
 from otero.model.matchers import Matcher
 from otero.model.samples import ABSENT_BITS, NO_TIME, STALE_BITS, SampleBlock
 from otero.query.promql.spec_histograms import Histogram, as_columns
-from otero.query.promql.spec_language import Load, SeriesLine, SpecError
+from otero.query.promql.spec_language import Load
+from otero.query.promql.spec_series import SeriesLine, SpecError
 
 _Key = tuple[tuple[str, str], ...]
 _Bits = int
