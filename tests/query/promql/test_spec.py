@@ -19,6 +19,7 @@ from otero.query.promql.spec_source import MemorySource
 
 
 def test_sequences() -> None:
+    assert read_series("m 0x2").items == [0.0, 0.0, 0.0]
     line = read_series('m{a="b, c", "d.e"="}"} 1 0+10x2 5-1x1 3x2 _ _x2 stale NaN -Inf 1e3 .5')
     assert line.labels == {"__name__": "m", "a": "b, c", "d.e": "}"}
     values = [item if isinstance(item, float) and not math.isnan(item) else str(item) for item in line.items]

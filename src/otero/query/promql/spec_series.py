@@ -10,7 +10,7 @@ from otero.query.promql.durations import parse_duration
 from otero.query.promql.spec_histograms import Histogram, HistogramError, read_histogram, repeated
 from otero.query.syntax import scan_string, unquote
 
-_NUMBER = r"(?:0x[0-9a-fA-F]+|(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?|[iI]nf|[nN]a[nN])"
+_NUMBER = r"(?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?|[iI]nf|[nN]a[nN])"
 _ITEM = re.compile(rf"([-+]?{_NUMBER})(?:([-+]{_NUMBER})?x([0-9]+))?")
 _HISTOGRAM = re.compile(r"\{\{([^{}]*)\}\}(?:(?:([-+])\{\{([^{}]*)\}\})?x([0-9]+))?")
 _ITEMS = re.compile(r"[ \t]+((?:\{\{[^{}]*\}\}|[^\s{}])+)")
@@ -135,8 +135,8 @@ def _items(item: str) -> list[Item]:
     found = _ITEM.fullmatch(item)
     if found is None:
         raise SpecError(f'invalid series value "{item}"')
-    value = read_number(found[1]) or 0.0
-    step = (read_number(found[2]) or 0.0) if found[2] else 0.0
+    value = float(found[1])
+    step = float(found[2]) if found[2] else 0.0
     out: list[Item] = []
     for _ in range(_count(found[3] or "0") + 1):
         out.append(value)
