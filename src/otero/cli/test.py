@@ -52,5 +52,4 @@ def _told(path: Path, failure: Failure) -> str:
 def _counts(reports: Sequence[FileReport]) -> str:
     passed = sum(report.passed for report in reports)
     failed = sum(len(report.failures) for report in reports)
-    unsupported = sum(len(report.unsupported) for report in reports)
-    return f"{passed} passed, {failed} failed" + (f", {unsupported} unsupported" if unsupported else "")
+    return f"{passed} passed, {failed} failed"

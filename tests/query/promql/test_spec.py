@@ -1,7 +1,9 @@
 """The runner of the test language: what it reads, what it lets pass and what it does not."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,11 +13,15 @@ from otero.clock import SystemClock
 from otero.model.budget import Budget
 from otero.model.matchers import Matcher, MatchOp
 from otero.model.samples import ABSENT_BITS, NO_TIME, STALE_BITS, bits
+from otero.query.promql import spec
+from otero.query.promql.engine import Engine
 from otero.query.promql.spec import FileReport, run_file
 from otero.query.promql.spec_compare import almost_equal
 from otero.query.promql.spec_language import Eval, Expectation, Load, read_commands
 from otero.query.promql.spec_series import SpecError, read_series
 from otero.query.promql.spec_source import MemorySource
+from otero.query.result import Matrix, Result
+from otero.query.series import Steps
 
 
 def test_sequences() -> None:
@@ -237,3 +243,125 @@ def test_the_command_prints_counts_and_failures(tmp_path: Path, capsys: pytest.C
     assert out[-1] == "1 passed, 1 failed"
     assert any(line.startswith(f"{bad}:1: 1") for line in out)
     assert run_test_promql([tmp_path / "absent.test"], grid=False) == 2
+
+
+HISTOGRAM_LOAD = """
+load 1m
+  h {{schema:0 sum:5 count:4 buckets:[1 2 1]}}+{{sum:2 count:1 buckets:[1] offset:1}}x5
+  g {{sum:1 count:1 buckets:[1] counter_reset_hint:gauge}}x5
+  z {{schema:0 count:3 z_bucket:1 z_bucket_w:0.5 n_buckets:[2]}}x5
+  c {{schema:-53 count:3 sum:9 custom_values:[2 4] buckets:[1 1 1]}}x5
+"""
+
+RIGHT_HISTOGRAMS = """
+eval instant at 1m h
+  h {{sum:7 count:5 buckets:[1 3 1]}}
+
+eval instant at 1m g
+  g {{sum:1 count:1 buckets:[1] counter_reset_hint:gauge}}
+
+eval range from 0 to 2m step 1m z
+  z {{count:3 z_bucket:1 z_bucket_w:0.5 n_buckets:[2]}}x2
+
+eval instant at 1m c
+  c {{schema:-53 count:3 sum:9 custom_values:[2 4] buckets:[1 1 1]}}
+
+eval instant at 2m c[1m1s]
+  expect range vector from 1m to 2m step 1m
+  c {{schema:-53 count:3 sum:9 custom_values:[2 4] buckets:[1 1 1]}}x1
+"""
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "told"),
+    [
+        ("buckets:[1 3 1]", "buckets:[1 2 1]", "expected {{sum:7 count:5 buckets:[1 2 1]}}"),
+        ("buckets:[1 3 1]", "buckets:[1 3 1] offset:1", "got      {{sum:7 count:5 buckets:[1 3 1]}}"),
+        ("h {{sum:7 count:5", "h {{sum:7.1 count:5", "wrong value of h{}"),
+        ("h {{sum:7 count:5", "h {{sum:7 count:6", "wrong value of h{}"),
+        ("h {{sum:7 count:5 buckets:[1 3 1]}}", "h 5", "expected 5.0\n"),
+        ("h {{sum:7 count:5", "h {{schema:1 sum:7 count:5", "expected {{schema:1 "),
+        ("counter_reset_hint:gauge", "counter_reset_hint:not_reset", "counter_reset_hint:gauge"),
+        ("z_bucket:1", "z_bucket:2", "wrong value of z{} at 0s"),
+        ("z_bucket_w:0.5", "z_bucket_w:0.25", "z_bucket_w:0.5"),
+        ("n_buckets:[2]", "buckets:[2]", "n_buckets:[2]"),
+        ("n_buckets:[2]}}x2", "n_buckets:[2]}}x1", "wrong points of z{}"),
+        ("custom_values:[2 4] buckets:[1 1 1]}}\n", "custom_values:[2 5] buckets:[1 1 1]}}\n", "custom_values:[2 4]"),
+        ("buckets:[1 1 1]}}x1", "buckets:[1 1 1]}} {{}}", "at 120s"),
+    ],
+)  # fmt: skip
+def test_a_wrong_histogram_fails(tmp_path: Path, right: str, wrong: str, told: str) -> None:
+    good = run(tmp_path, HISTOGRAM_LOAD + RIGHT_HISTOGRAMS)
+    assert good.failures == []
+    assert good.passed == 5
+    assert right in RIGHT_HISTOGRAMS
+    bad = run(tmp_path, HISTOGRAM_LOAD + RIGHT_HISTOGRAMS.replace(right, wrong, 1))
+    assert (bad.passed, len(bad.failures)) == (4, 1)
+    assert told in bad.failures[0].reason
+
+
+@pytest.mark.parametrize(
+    ("expectation", "told"),
+    [
+        ("expect no_warn", "unexpected warning annotations"),
+        ("expect no_info", None),
+        ("expect warn", None),
+        ("expect info", "info annotation not found"),
+        ("expect warn regex: not a (counter|gauge)", None),
+        ("expect warn regex: something", "warning annotation not found"),
+        ('expect warn msg: PromQL warning: this native histogram metric is not a counter: "g" (1:6)', None),
+        (
+            'expect warn msg: PromQL warning: this native histogram metric is not a counter: "g" (1:7)',
+            "(1:6)",
+        ),
+        ("expect warn msg: this native histogram metric is not a counter", "warning annotation not found"),
+        ("expect fail", "expected error"),
+    ],
+)
+def test_annotations_are_compared_to_the_letter(tmp_path: Path, expectation: str, told: str | None) -> None:
+    value = "" if expectation == "expect fail" else "\n  {} {{}}"
+    report = run(tmp_path, f"{HISTOGRAM_LOAD}\neval instant at 5m rate(g[5m])\n  {expectation}{value}\n")
+    assert [told in failure.reason for failure in report.failures if told] == ([True] if told else [])
+    assert report.passed == (0 if told else 1)
+
+
+class BrokenRanges(Engine):
+    """Range queries forget the last step."""
+
+    def range(self, text: str, start_ms: int, end_ms: int, step_ms: int, *args: Any) -> Result:
+        return super().range(text, start_ms, max(end_ms - step_ms, start_ms), step_ms, *args)
+
+
+class WrongRanges(Engine):
+    """Range queries look one second too early."""
+
+    def range(self, text: str, start_ms: int, end_ms: int, step_ms: int, *args: Any) -> Result:
+        result = super().range(text, start_ms - 1000, end_ms - 1000, step_ms, *args)
+        assert isinstance(result.value, Matrix)
+        return replace(result, value=replace(result.value, steps=Steps.between(start_ms, end_ms, step_ms)))
+
+
+@pytest.mark.parametrize(
+    ("engine", "told"),
+    [(BrokenRanges, "in the answer to an instant query only"), (WrongRanges, "differs\n  instant query")],
+)
+def test_a_grid_finds_what_the_middle_step_hides(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engine: type[Engine], told: str
+) -> None:
+    text = f"{HISTOGRAM_LOAD}  m 0+1x10\n\neval instant at 3m h + h\n  {{}} {{{{sum:22 count:14 buckets:[2 10 2]}}}}\n"
+    path = tmp_path / "case.test"
+    path.write_text(text, encoding="utf-8")
+    assert run_file(path, grid=True, variants=False).failures == []
+    monkeypatch.setattr(spec, "Engine", engine)
+    assert run_file(path, variants=False).failures == []
+    (failure,) = run_file(path, grid=True, variants=False).failures
+    assert told in failure.reason
+
+
+def test_what_cannot_be_asked_both_ways_is_listed(tmp_path: Path) -> None:
+    path = tmp_path / "case.test"
+    path.write_text(
+        'eval instant at 1m "a"\n  expect string "a"\n\neval instant at 1m vector(start())\n  {} 60\n'
+    )
+    report = run_file(path, grid=True)
+    assert (report.passed, [left_out.line for left_out in report.not_on_grid]) == (2, [1, 4])

@@ -42,7 +42,6 @@ class FileReport:
     path: Path
     passed: int = 0
     failures: list[Failure] = field(default_factory=list)
-    unsupported: list[Failure] = field(default_factory=list)
     not_on_grid: list[Failure] = field(default_factory=list)
     """What `grid` left out, and why."""
 

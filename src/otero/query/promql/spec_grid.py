@@ -14,7 +14,7 @@ from otero.query.promql.spec_language import Eval
 from otero.query.promql.spec_variants import asks_for_range
 from otero.query.result import Matrix, Scalar, Vector
 
-_GRIDS = ((60_000, 3), (17_000, 2))
+_GRIDS = ((60_000, 2), (17_000, 1))
 """Step in milliseconds, and how many steps before and after the time of an instant query."""
 
 _CLOSE = 1e-12

@@ -33,9 +33,12 @@ class MemorySource:
 
     def __init__(self) -> None:
         self._series: dict[_Key, _Series] = {}
+        self._blocks: dict[tuple[_Key, ...], SampleBlock] = {}
+        """Blocks handed out since the last `load`: a file asks for the same series over and over."""
 
     def load(self, command: Load) -> None:
         """Add what the command holds. Raises SpecError for buckets that make no histogram."""
+        self._blocks.clear()
         classic = _Classic()
         for line in command.series:
             starts = line.start_offsets_ms or [None] * len(line.items)
@@ -58,13 +61,17 @@ class MemorySource:
     ) -> list[SampleBlock]:
         """Every sample of the series that match, in one block."""
         budget.check()
-        chosen = [
-            series
-            for series in self._series.values()
+        chosen = tuple(
+            key
+            for key, series in self._series.items()
             if all(matcher.matches(series.labels.get(matcher.name, "")) for matcher in matchers)
             and any(start_ms <= time_ms <= end_ms for time_ms in series.samples)
-        ]
-        return [_block(chosen)] if chosen else []
+        )
+        if not chosen:
+            return []
+        if chosen not in self._blocks:
+            self._blocks[chosen] = _block([self._series[key] for key in chosen])
+        return [self._blocks[chosen]]
 
 
 def _bits(value: float, stale: bool) -> _Bits:
