@@ -94,3 +94,26 @@ def test_steps_of_a_subquery_lie_on_multiples_of_its_step(at_ms: int, first: int
     node = planned("m[5m:1m]").expr
     assert isinstance(node, ast.Subquery)
     assert subquery_grid(node, Steps.at(at_ms), MINUTE) == Steps(first, MINUTE, count)
+
+
+@pytest.mark.parametrize(
+    ("text", "unread"),
+    [
+        ("histogram_count(sum(rate(x[5m])))", ["x"]),
+        ("histogram_sum(x)", ["x"]),
+        ("sum(rate(x[5m]))", []),
+        ("histogram_quantile(0.9, x)", []),
+        ("histogram_count(x unless y)", []),
+        ("histogram_count(x) / histogram_quantile(0.5, x)", ["x"]),
+        ("histogram_count(increase(x[10m:1m]))", []),
+        ("histogram_count(rate(x[5m] anchored))", []),
+    ],
+)
+def test_buckets_that_nobody_reads(text: str, unread: list[str]) -> None:
+    plan = planned(text)
+    names = [
+        node.name
+        for node in ast.walk(plan.expr)
+        if isinstance(node, ast.VectorSelector) and id(node) in plan.unread_buckets
+    ]
+    assert names == unread

@@ -17,7 +17,7 @@ from otero.query.promql import ast, doubts
 from otero.query.promql.binary import concat
 from otero.query.promql.functions.native_extended import smoothed_values
 from otero.query.promql.naming import without_absent
-from otero.query.promql.native.compare import counter_reset
+from otero.query.promql.native.compare import resets_of_rows
 from otero.query.promql.native.layout import stats_only
 from otero.query.promql.plan import Plan, Read, read_for, window_ends
 from otero.query.promql.windows import (
@@ -183,17 +183,17 @@ def without_buckets(block: SampleBlock, start_ms: int) -> SampleBlock:
         return block
     series, at = np.nonzero(is_boxed(block.values).T)
     rows = boxed_rows(block.values[at, series])
-    h = block.histograms.take(rows)
+    bare = stats_only(block.histograms).take(rows)
     times = block.times_ms[at, block.group[series]]
     follows = np.zeros(len(rows), np.bool_)
     follows[1:] = (series[1:] == series[:-1]) & (times[:-1] >= start_ms)
-    unsure = np.flatnonzero(follows & (h.hint == ResetHint.UNKNOWN))
-    hint = h.hint.copy()
-    reset = counter_reset(h.take(unsure), h.take(unsure - 1))
+    unsure = np.flatnonzero(follows & (bare.hint == ResetHint.UNKNOWN))
+    reset = resets_of_rows(block.histograms, rows[unsure], rows[unsure - 1])
+    hint = bare.hint.copy()
     hint[unsure] = np.where(reset, ResetHint.RESET, ResetHint.NOT_RESET)
     values = block.values.copy()
     values[at, series] = box(np.arange(len(rows)))
-    return replace(block, values=values, histograms=replace(stats_only(h), hint=hint))
+    return replace(block, values=values, histograms=replace(bare, hint=hint))
 
 
 def _smoothed(

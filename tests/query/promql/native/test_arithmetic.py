@@ -239,3 +239,18 @@ def test_sums_over_many_orders_of_magnitude(values: list[float]) -> None:
     exact = sum(map(Fraction, values))
     out = arithmetic.total(np.zeros(len(values), np.intp), np.array(values), 1)
     assert out[0] == pytest.approx(float(exact), rel=1e-12, abs=1e-300)
+
+
+@given(st.lists(exponential() | custom(), min_size=2, max_size=6))
+def test_differences_of_one_layout_are_those_of_all(parts: list[Histograms]) -> None:
+    h = many(*parts, *(arithmetic.scale(part, np.array([3.0])) for part in parts))
+    size = len(parts)
+    left = np.concatenate([np.arange(size, 2 * size), np.arange(size)])
+    right = np.concatenate([np.arange(size), np.roll(np.arange(size), 1)])
+    pairs, found = arithmetic.subtract_alike(h, left, right)
+    assert set(range(size)) <= set(pairs.tolist())
+    wanted = arithmetic.subtract(h.take(left[pairs]), h.take(right[pairs])).histograms
+    for row in range(len(pairs)):
+        assert buckets_of(found, row) == pytest.approx(buckets_of(wanted, row))
+    assert found.count.tolist() == pytest.approx(wanted.count.tolist())
+    assert found.zero_count.tolist() == pytest.approx(wanted.zero_count.tolist())

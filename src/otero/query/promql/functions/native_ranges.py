@@ -17,7 +17,7 @@ from otero.query.promql.functions.context import Context
 from otero.query.promql.functions.native_extended import extended
 from otero.query.promql.functions.native_samples import Kinds, Outcome, tell_mixed_types, with_histograms
 from otero.query.promql.functions.rate import doubt_starts
-from otero.query.promql.native.arithmetic import divide, scale, subtract, sum_rows
+from otero.query.promql.native.arithmetic import divide, scale, subtract, subtract_alike, sum_rows
 from otero.query.promql.native.layout import Floats, with_hint
 from otero.query.promql.windows import Window, floats_of
 
@@ -184,34 +184,34 @@ class _Ranges:
         mixed = self._mixed(nulled, first, last)
         if mixed.any():
             doubts.warn_of(context.notes, place, doubts.MIXED_BUCKETS, labels, np.unique(series[mixed]))
-        good = np.flatnonzero(~mixed)
+        coarsest = self._coarsest(nulled)
+        lost, owners = self._lost(happened, nulled) if happened is not None else (lo[:0], lo[:0])
+        plain = ~mixed & ~nulled & (self.known_ms == 0) & (coarsest >= h.schema[last])
+        plain[owners] = False
+        easy = np.flatnonzero(plain)
+        pairs, differences = subtract_alike(h, last[easy], first[easy])
+        easy = easy[pairs]
+        rest = ~mixed
+        rest[easy] = False
+        good = np.flatnonzero(rest)
+        if len(good) == 0:
+            return differences, easy
         cell = np.full(count, -1, np.intp)
         cell[good] = np.arange(len(good))
-        without_first = (nulled | (self.known_ms != 0))[good]
-        subtracted = good[~without_first]
-        rows = [last[good], first[subtracted]]
-        cells = [np.arange(len(good)), cell[subtracted]]
-        weights = [np.ones(len(good)), np.full(len(subtracted), -1.0)]
-        lost, owners = self._lost(happened, nulled) if happened is not None else (lo[:0], lo[:0])
-        wanted = cell[owners] >= 0
-        lost, owners = lost[wanted], owners[wanted]
-        rows.append(lost)
-        cells.append(cell[owners])
-        weights.append(np.ones(len(lost)))
+        subtracted = good[~(nulled | (self.known_ms != 0))[good]]
+        lost, owners = lost[rest[owners]], owners[rest[owners]]
+        rows = [last[good], first[subtracted], lost]
+        cells = [np.arange(len(good)), cell[subtracted], cell[owners]]
+        weights = np.repeat([1.0, -1.0, 1.0], [len(part) for part in rows])
         sums = sum_rows(
-            h,
-            np.concatenate(rows),
-            np.concatenate(cells),
-            len(good),
-            np.concatenate(weights),
-            coarsest=self._coarsest(nulled)[good],
+            h, np.concatenate(rows), np.concatenate(cells), len(good), weights, coarsest=coarsest[good]
         )
         if sums.reconciled.any():
             if (h.bounds[first[subtracted]] != h.bounds[last[subtracted]]).any():
                 doubts.reconciled(context.notes, place, "subtraction")
             if (h.bounds[lost] != h.bounds[last[owners]]).any():
                 doubts.reconciled(context.notes, place, "addition")
-        return sums.histograms, good
+        return Histograms.concat([differences, sums.histograms]), np.concatenate([easy, good])
 
     def _mixed(
         self, nulled: NDArray[np.bool_], first: NDArray[np.int64], last: NDArray[np.int64]

@@ -6,15 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from otero.model.histograms import Histograms, ResetHint, boxed_rows
+from otero.model.histograms import Histograms, boxed_rows
 from otero.query.promql.functions.args import Args, RangeResult, modifier, nothing
 from otero.query.promql.functions.context import Context
 from otero.query.promql.functions.extended import from_anchor
-from otero.query.promql.native.compare import counter_reset, equal
+from otero.query.promql.native.compare import changes_of_rows, resets_of_rows
 from otero.query.promql.windows import Window
-
-_PAIRS = 1 << 17
-"""Pairs of native histograms that are compared at a time."""
 
 FEW = 4
 """Up to so many applications of events per cell of the result, events are applied one by one, else row by row."""
@@ -104,7 +101,7 @@ def find_happened(window: Window) -> Happened:
     part = values[first:last]
     happened = part[1:] < part[:-1]
     if window.block.histograms is not None:
-        _add_histograms(happened, part, window.block.histograms, counter_reset)
+        _add_histograms(happened, part, window.block.histograms, resets_of_rows)
     starts = window.block.start_ms
     if starts is not None and len(part) > 1:
         times = window.block.times_ms[first:last].take(window.block.group, axis=1)
@@ -116,34 +113,15 @@ def _add_histograms(
     happened: NDArray[np.bool_],
     values: NDArray[np.float64],
     h: Histograms,
-    event: Callable[[Histograms, Histograms], NDArray[np.bool_]],
+    event: Callable[[Histograms, NDArray[np.int64], NDArray[np.int64]], NDArray[np.bool_]],
 ) -> None:
-    """Decide where a native histogram is one of two neighbours; `event` decides about two of them."""
+    """Decide where a native histogram is one of two neighbours; `event` decides about pairs of rows."""
     which = boxed_rows(values)
     now, before = which[1:], which[:-1]
     np.copyto(happened, True, where=(now >= 0) != (before >= 0))
     row, series = np.nonzero((now >= 0) & (before >= 0))
     if len(row):
-        happened[row, series] = event_of_rows(h, now[row, series], before[row, series], event)
-
-
-def event_of_rows(
-    h: Histograms,
-    now: NDArray[np.int64],
-    before: NDArray[np.int64],
-    event: Callable[[Histograms, Histograms], NDArray[np.bool_]],
-) -> NDArray[np.bool_]:
-    """`event` of pairs of rows; hints spare looking at buckets when it is about counter resets."""
-    out = np.zeros(len(now), np.bool_)
-    rest = np.arange(len(now))
-    if event is counter_reset:
-        hint = h.hint[now]
-        out[hint == ResetHint.RESET] = True
-        rest = np.flatnonzero((hint != ResetHint.RESET) & (hint != ResetHint.NOT_RESET))
-    for start in range(0, len(rest), _PAIRS):
-        some = rest[start : start + _PAIRS]
-        out[some] = event(h.take(now[some]), h.take(before[some]))
-    return out
+        happened[row, series] = event(h, now[row, series], before[row, series])
 
 
 def overlapping(window: Window) -> NDArray[np.intp]:
@@ -159,10 +137,6 @@ def overlapping(window: Window) -> NDArray[np.intp]:
     return np.unique(owners)
 
 
-def differ(now: Histograms, before: Histograms) -> NDArray[np.bool_]:
-    return ~equal(now, before)
-
-
 def find_changes(window: Window) -> Events:
     """Where a value differs from the one before; NaN equals NaN."""
     first, last = int(window.lo.min()), int(window.hi.max())
@@ -172,7 +146,7 @@ def find_changes(window: Window) -> Events:
     if not_numbers.any():
         happened &= ~(not_numbers[1:] & not_numbers[:-1])
     if window.block.histograms is not None:
-        _add_histograms(happened, part, window.block.histograms, differ)
+        _add_histograms(happened, part, window.block.histograms, changes_of_rows)
     return _events(window, first, happened)
 
 

@@ -15,6 +15,7 @@
 `arithmetic`
     group_sum(h, groups, count, weights=None, mean=False) -> Sums     sums or means of groups, weighted
     sum_rows(h, rows, groups, count, …) -> Sums                       group_sum of h.take(rows), in bounded pieces
+    subtract_alike(h, minuends, subtrahends) -> rows, Histograms      differences of pairs of rows of one layout
     add(left, right) -> Sums, subtract(left, right) -> Sums           row by row
     scale(h, factor), divide(h, divisor) -> Histograms                by one number per row; negative ones make gauges
     Sums: histograms, and per group: mixed (exponential and custom: no result), reconciled (custom bounds differed),
@@ -23,6 +24,7 @@
 `compare`
     equal(left, right) -> bool [N]                 same bits, same layout, hints aside
     counter_reset(current, previous) -> bool [N]   whether a counter began anew in between
+    resets_of_rows(h, current, previous), changes_of_rows(h, current, previous)    of pairs of rows, in bounded pieces
 
 `trim`
     trim(h, at, upper=…) -> Histograms             `h </ at` (upper) and `h >/ at`

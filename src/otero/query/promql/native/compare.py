@@ -14,6 +14,9 @@ from otero.query.promql.native.layout import (
     widen_zero,
 )
 
+_PAIRS = 1 << 17
+"""Pairs that are compared at a time."""
+
 
 def _differ(left: Floats, right: Floats) -> NDArray[np.bool_]:
     """Whether the bits differ: this is about data, NaN equals NaN."""
@@ -58,6 +61,30 @@ def counter_reset(current: Histograms, previous: Histograms) -> NDArray[np.bool_
         found[left] = _buckets_fell(a.take(left), b.take(left))
     reset[open_rows] = found
     return reset
+
+
+def resets_of_rows(
+    h: Histograms, current: NDArray[np.int64], previous: NDArray[np.int64]
+) -> NDArray[np.bool_]:
+    """`counter_reset` of pairs of rows, in bounded pieces; buckets are looked at only where hints leave it open."""
+    hint = h.hint[current]
+    out = hint == ResetHint.RESET
+    rest = np.flatnonzero((hint != ResetHint.RESET) & (hint != ResetHint.NOT_RESET))
+    for start in range(0, len(rest), _PAIRS):
+        some = rest[start : start + _PAIRS]
+        out[some] = counter_reset(h.take(current[some]), h.take(previous[some]))
+    return out
+
+
+def changes_of_rows(
+    h: Histograms, current: NDArray[np.int64], previous: NDArray[np.int64]
+) -> NDArray[np.bool_]:
+    """Whether rows differ, pair by pair, in bounded pieces."""
+    out = np.zeros(len(current), np.bool_)
+    for start in range(0, len(current), _PAIRS):
+        some = slice(start, start + _PAIRS)
+        out[some] = ~equal(h.take(current[some]), h.take(previous[some]))
+    return out
 
 
 def _decide_alike(found: NDArray[np.bool_], a: Histograms, b: Histograms) -> NDArray[np.intp]:
