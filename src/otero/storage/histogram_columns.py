@@ -17,8 +17,8 @@ from otero.model.histograms import CUSTOM, MAX_SCHEMA, MIN_SCHEMA, Histograms, i
 Number = NDArray[Any]
 """A column in whatever type is narrowest."""
 
-_UNSIGNED = (np.uint8, np.uint16, np.uint32)
-_SIGNED = (np.int16, np.int32, np.int64)
+_UNSIGNED = ((np.uint8, 0xFF), (np.uint16, 0xFFFF), (np.uint32, 0xFFFFFFFF))
+_SIGNED = ((np.int16, 0x7FFF), (np.int32, 0x7FFFFFFF))
 _DTYPES = tuple(map(np.dtype, ("u1", "<u2", "<u4", "<f8", "i1", "<i2", "<i4", "<i8")))
 _CODES = {dtype: code for code, dtype in enumerate(_DTYPES)}
 _HEAD = struct.Struct("<BII")
@@ -167,8 +167,8 @@ def _narrow_floats(values: NDArray[np.float64]) -> Number:
     """As unsigned integers when that loses nothing, the sign of zero included."""
     top = float(values.max(initial=0.0))
     if top < 1 << 32 and not np.signbit(values).any():  # never so with a NaN
-        for dtype in _UNSIGNED:
-            if top <= np.iinfo(dtype).max:
+        for dtype, highest in _UNSIGNED:
+            if top <= highest:
                 whole = values.astype(dtype)
                 return whole if bool((whole == values).all()) else values
     return values
@@ -176,8 +176,8 @@ def _narrow_floats(values: NDArray[np.float64]) -> Number:
 
 def _narrow_integers(values: NDArray[np.int64]) -> Number:
     low, high = int(values.min(initial=0)), int(values.max(initial=0))
-    for dtype in _SIGNED:
-        if np.iinfo(dtype).min <= low and high <= np.iinfo(dtype).max:
+    for dtype, highest in _SIGNED:
+        if -highest <= low and high <= highest:
             return values.astype(dtype)
     return values
 

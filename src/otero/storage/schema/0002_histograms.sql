@@ -14,7 +14,7 @@ CREATE TABLE histograms (
     hint UInt8 CODEC(ZSTD(1)),
     bounds Array(Float64) CODEC(ZSTD(1)),
     bucket Array(Int64) CODEC(Delta(8), ZSTD(1)),
-    value Array(Float64) CODEC(ZSTD(1))
+    value Array(Float64) CODEC(Delta(8), ZSTD(1))
 ) ENGINE = ReplacingMergeTree
 PARTITION BY intDiv(time, 86400000)
 ORDER BY (metric, series, time)

@@ -10,8 +10,21 @@ from otero.model.histograms import CUSTOM, MAX_SCHEMA, Histograms, ResetHint, in
 Floats = NDArray[np.float64]
 Rows = NDArray[np.intp] | NDArray[np.int64]
 
-_FRACTIONS = 0.5 * np.exp2(np.arange(1 << MAX_SCHEMA) / (1 << MAX_SCHEMA))
-"""Bounds of the finest schema in [0.5, 1); those of coarser ones are among them."""
+
+def _fractions() -> Floats:
+    """Bounds of the finest schema in [0.5, 1); those of coarser ones are among them.
+
+    These are the very numbers of Prometheus, which are up to four units in the last place from the nearest ones: each
+    finer schema puts between two bounds the lower one times its base, and the base of schema 1 is a bit too small.
+    """
+    bounds = np.array([0.5])
+    for schema in range(1, MAX_SCHEMA + 1):
+        base = 1.414213562373095 if schema == 1 else 2.0 ** (2.0**-schema)
+        bounds = np.stack([bounds, bounds * base], axis=1).reshape(-1)
+    return bounds
+
+
+_FRACTIONS = _fractions()
 
 _LARGEST = float(np.finfo(np.float64).max)
 _BUCKET_BITS = 35
