@@ -64,7 +64,8 @@ class Target:
 def disk_bytes(store: MetricStore, table: str) -> int:
     store.engine.command(f"OPTIMIZE TABLE {table} FINAL")
     found = store.engine.table(
-        "SELECT sum(bytes_on_disk) AS bytes FROM system.parts WHERE active AND table = {t:String}", {"t": table}
+        "SELECT sum(bytes_on_disk) AS bytes FROM system.parts WHERE active AND table = {t:String}",
+        {"t": table},
     )
     return int(found["bytes"][0].as_py())
 
@@ -93,7 +94,8 @@ def main() -> None:
         refs: list[NDArray[np.int64]] = []
         for target in range(TARGETS):
             labels = [
-                {"__name__": "latency_seconds", "instance": f"host-{target:02d}", "path": f"/{n}"} for n in range(SERIES)
+                {"__name__": "latency_seconds", "instance": f"host-{target:02d}", "path": f"/{n}"}
+                for n in range(SERIES)
             ]
             refs.append(store.registry.resolve([encode_labels(row) for row in labels]))
         total, buckets, append_s = TARGETS * SERIES * SCRAPES, 0, 0.0
