@@ -32,6 +32,7 @@ from otero.ingest.scrape.config import ScrapeConfig
 from otero.ingest.scrape.discovery_config import TargetGroup
 from otero.ingest.scrape.manager import ScrapeManager
 from otero.query.promql.engine import Engine
+from otero.remote.sender import RemoteWriter
 from otero.storage.metrics import MetricStore, StorageSettings, StoreCollector
 from otero.storage.push_groups import PushGroupTable
 from otero.storage.state import State
@@ -80,6 +81,9 @@ class Otero:
             clock,
             retention_ms=config.storage.retention.metrics,
             max_bytes=config.limits.remote_write_bytes,
+        )
+        self.remote_writer = RemoteWriter(
+            self.store, clock, max_bytes=config.storage.remote_write_max_bytes, hosts=Hosts(config.hosts)
         )
         self.engine = Engine(
             self.store,
@@ -140,6 +144,7 @@ class Otero:
         gc.set_threshold(20_000, 20, 20)
         await self.pushgateway.start()
         self.ready = True
+        await self._apply_remote_write()
         await self.scrapes.apply(self._scrape_configs())
         if self.host is not None:
             self.host.start()
@@ -154,6 +159,7 @@ class Otero:
         await self.scrapes.stop()
         if self._push_server is not None:
             await self._push_server.stop()
+        await self.remote_writer.stop()
         await self._server.stop()
         await self.pushgateway.stop()
         self.queries.close()
@@ -175,6 +181,7 @@ class Otero:
                 _log.warning("%s", problem)
             needs_restart = _fixed_settings(self.config, config)
             self.config = config
+            await self._apply_remote_write()
             await self.scrapes.apply(self._scrape_configs())
             self.reload_ok = True
             self.reloaded_ms = self._clock.now_ms()
@@ -184,6 +191,10 @@ class Otero:
         scheme = "https" if self.config.web.tls_server_config else "http"
         host, _ = split_listen(listen)
         return f"{scheme}://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}"
+
+    async def _apply_remote_write(self) -> None:
+        prometheus = self.config.prometheus
+        await self.remote_writer.apply(prometheus.remote_write, prometheus.global_.external_labels)
 
     def _scrape_configs(self) -> Sequence[ScrapeConfig]:
         """What the configuration says; without any prometheus.yml, Otero's own metrics."""

@@ -20,6 +20,7 @@ from otero.api.problem import plain_problem, prometheus_problem
 from otero.api.prometheus.federate import FederateRoutes
 from otero.api.prometheus.metadata import MetadataRoutes
 from otero.api.prometheus.query import QueryRoutes
+from otero.api.prometheus.remote_read import RemoteReadRoutes
 from otero.api.prometheus.remote_write import RemoteWriteRoutes
 from otero.api.prometheus.status import StatusRoutes
 from otero.api.prometheus.targets import TargetRoutes
@@ -34,7 +35,6 @@ _LATER = {
     "/api/v1/rules": "rules are evaluated by a later release",
     "/api/v1/alerts": "alerts are raised by a later release",
     "/api/v1/alertmanagers": "alerts are sent by a later release",
-    "/api/v1/read": "remote read is served by a later release",
 }
 
 
@@ -64,6 +64,7 @@ def build_api(context: ApiContext, access: Access, headers: Mapping[str, str]) -
         ("/api/v1/status/runtimeinfo", status.runtimeinfo, ["GET"]),
         ("/api/v1/status/buildinfo", status.buildinfo, ["GET"]),
         ("/api/v1/status/tsdb", status.tsdb, ["GET"]),
+        ("/api/v1/read", RemoteReadRoutes(context).read, ["POST"]),
         ("/api/v1/write", remote_write.write, ["POST"]),
         *((path, _later(reason), [*both, "PUT"]) for path, reason in _LATER.items()),
     ]

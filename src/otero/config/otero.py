@@ -35,6 +35,7 @@ class OteroStorage(Part, frozen=True, kw_only=True):
     retention: Retention = Retention()
     head_max_bytes: Size = Size(1 << 30)
     journal_max_bytes: Size = Size(2 << 30)
+    remote_write_max_bytes: Size = Size(4 << 30)
     flush_interval: Duration = Duration(30_000)
     fsync: Literal["interval", "always", "never"] = "interval"
 
@@ -45,7 +46,7 @@ class OteroStorage(Part, frozen=True, kw_only=True):
             raise BadField(f'unknown engine "{self.engine}"; use embedded', "engine")
         if not self.path:
             raise BadField("the data directory must be named", "path")
-        for name in ("head_max_bytes", "journal_max_bytes"):
+        for name in ("head_max_bytes", "journal_max_bytes", "remote_write_max_bytes"):
             if getattr(self, name) < _MIN_MEMORY:
                 raise BadField(f"{name} must be at least 1MiB", name)
 

@@ -10,8 +10,6 @@ from msgspec.structs import replace
 
 from otero.config.sections import (
     AlertingConfig,
-    RemoteReadConfig,
-    RemoteWriteConfig,
     RuntimeConfig,
     StorageConfig,
     TracingConfig,
@@ -21,6 +19,7 @@ from otero.fields import FilePath, valid_legacy_label_name
 from otero.ingest.receivers.otlp_metrics.config import OtlpConfig
 from otero.ingest.relabel_config import RelabelConfig
 from otero.ingest.scrape.config import GlobalConfig, ScrapeConfig
+from otero.remote.config import RemoteReadConfig, RemoteWriteConfig
 from otero.source import List, Map, Node, Reader, Unserved, is_file, parse, read_file
 
 _RULE_PATH = re.compile(r"[^*]*(\*[^/]*)?")
@@ -39,12 +38,8 @@ class PrometheusConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     scrape_configs: tuple[ScrapeConfig, ...] = ()
     storage: StorageConfig = StorageConfig()
     tracing: Annotated[TracingConfig | None, Unserved("Otero does not send traces of itself")] = None
-    remote_write: Annotated[
-        tuple[RemoteWriteConfig, ...], Unserved("samples are forwarded by a later release")
-    ] = ()
-    remote_read: Annotated[
-        tuple[RemoteReadConfig, ...], Unserved("remote storage is read by a later release")
-    ] = ()
+    remote_write: tuple[RemoteWriteConfig, ...] = ()
+    remote_read: tuple[RemoteReadConfig, ...] = ()
     otlp: OtlpConfig = OtlpConfig()
 
     def __post_init__(self) -> None:

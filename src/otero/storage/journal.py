@@ -20,7 +20,7 @@ import struct
 import threading
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -78,6 +78,8 @@ class Journal:
             self._segments = [0]
         self._file = _open(self._path(self._segments[-1]))
         self._end = self._segments[-1] + self._cut_torn_tail()
+        self._stored = self._segments[0]
+        self._holds: dict[str, tuple[int, int]] = {}
         self._unsynced = False
         self._closing = threading.Event()
         self._syncer: threading.Thread | None = None
@@ -123,9 +125,10 @@ class Journal:
         body = bytes((kind,)) + payload
         frame = struct.pack("<IQ", len(body), xxhash.xxh3_64_intdigest(body)) + body
         with self._lock:
-            if self.nbytes + len(frame) > self._max_bytes:
+            waiting = self._end - max(self._stored, self._segments[0])
+            if waiting + len(frame) > self._max_bytes:
                 raise Unavailable(
-                    f"the journal holds {self.nbytes:,} bytes and may hold {self._max_bytes:,}"
+                    f"the journal holds {waiting:,} bytes and may hold {self._max_bytes:,}"
                     " (storage.journal_max_bytes): the engine lags behind",
                     retry_after_s=10,
                 )
@@ -156,6 +159,44 @@ class Journal:
                 continue
             yield from self._read_segment(begin, min(until, stop))
 
+    def tail(self, position: int, window: int = 8 << 20) -> Iterator[Record]:
+        """Records from `position`, which is where a record begins, to what is written now, about `window` bytes of them.
+
+        Unlike `read` it does not begin with the segment: its reader has read all that came before.
+        """
+        with self._lock:
+            segments, stop = list(self._segments), self._end
+        for at, begin in enumerate(segments):
+            until = segments[at + 1] if at + 1 < len(segments) else stop
+            if until <= position or window <= 0:
+                continue
+            start = max(position, begin)
+            try:
+                with self._path(begin).open("rb") as file:
+                    file.seek(start - begin)
+                    data = file.read(min(until - start, window))
+                    found = list(_whole_records(data, start, until))
+                    if not found:
+                        data += file.read(until - start - len(data))
+                        found = list(_whole_records(data, start, until))
+            except FileNotFoundError:
+                continue
+            for record in found:
+                yield replace(record, segment=begin)
+            window -= len(data)
+            if found and found[-1].end < until and len(data) < until - start:
+                return
+
+    def hold(self, name: str, position: int, max_bytes: int) -> None:
+        """Keep what comes at and after `position` for a reader of this name, but not more than `max_bytes`."""
+        with self._lock:
+            self._holds[name] = (position, max_bytes)
+
+    def let_go(self, name: str) -> None:
+        """That reader needs nothing any more."""
+        with self._lock:
+            self._holds.pop(name, None)
+
     def _read_segment(self, begin: int, until: int) -> Iterator[Record]:
         try:
             data = self._path(begin).read_bytes()
@@ -182,6 +223,9 @@ class Journal:
                     self._roll()
                 except Unavailable:
                     return
+            self._stored = max((begin for begin in self._segments if begin <= position), default=self._stored)
+            for held, max_bytes in self._holds.values():
+                position = min(position, max(held, self._end - max_bytes))
             while len(self._segments) > 1 and self._segments[1] <= position:
                 self._path(self._segments.pop(0)).unlink(missing_ok=True)
 

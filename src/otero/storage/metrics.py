@@ -32,6 +32,7 @@ from otero.storage.blocks import build_blocks
 from otero.storage.chdb import EmbeddedEngine
 from otero.storage.engine import Parameter
 from otero.storage.flush import Flusher
+from otero.storage.follow import Followers
 from otero.storage.head import Head
 from otero.storage.histogram_table import COLUMNS, MARK_BITS, HistogramRows, joined
 from otero.storage.journal import Fsync, Journal
@@ -147,7 +148,9 @@ class MetricStore:
         )
         self.head = Head(self.registry, clock, max_bytes=settings.head_max_bytes)
         self._writer = MetricWriter(self._journal, self.registry)
+        self.followers = Followers(self._journal, settings.path / "remote_write")
         self._flusher = Flusher(self._journal, self._writer, self.registry, self.engine, clock)
+        self._journal.release(self._flusher.position)
         self._stored = StoredSeries(self.engine)
         self._engine_from_ms: int | None = None
 
