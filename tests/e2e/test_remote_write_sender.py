@@ -16,7 +16,7 @@ from otero.wire.pb import remote_write_v1_pb2 as v1
 from tests.e2e.conftest import program
 from tests.e2e.server import ServerProcess, free_port
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1200)]
 
 SERIES = 50
 START_MS = time.time_ns() // 1_000_000 // 1000 * 1000 - 600_000
@@ -99,7 +99,7 @@ remote_write:
 def sender_of(folder: Path, text: str) -> ServerProcess:
     (folder / "sender.yml").write_text(text)
     sender = ServerProcess(["--prometheus", folder / "sender.yml"], data=folder / "sender")
-    sender.start()
+    sender.start(180)
     return sender
 
 
@@ -114,24 +114,25 @@ def test_an_outage_and_a_crash_lose_and_double_nothing(tmp_path: Path, message: 
     try:
         write(sender, 0, 100)  # nobody is there to receive
         sender.kill()
-        sender.start()
+        sender.start(180)
         write(sender, 100, 100)
-        receiver.start()
+        receiver.start(180)
         check_whole(receiver.url, 200)
         write(sender, 200, 100)
         sender.kill()  # most likely while it sends
-        sender.start()
+        sender.start(180)
         check_whole(receiver.url, 300)
         receiver.stop()
         write(sender, 300, 100)
-        receiver.start()
+        receiver.start(180)
         check_whole(receiver.url, 400)
         text = sender.text("/metrics")
         assert "prometheus_remote_storage_samples_total{" in text
         assert "prometheus_remote_storage_samples_failed_total{" not in text
     finally:
         sender.kill()
-        receiver.kill()
+        if receiver.running:
+            receiver.kill()
 
 
 def test_a_real_prometheus_receives(tmp_path: Path) -> None:
@@ -160,7 +161,7 @@ def test_a_real_prometheus_receives(tmp_path: Path) -> None:
         process.wait(30)
         write(sender, 100, 100)
         sender.kill()
-        sender.start()
+        sender.start(180)
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         while True:
             try:

@@ -87,13 +87,14 @@ class Follower:
         """The label set of a reference."""
         return self._series.keys[ref]
 
-    def read(self, until: int | None = None) -> tuple[list[MetricBatch], int]:
-        """The next batches, and the position after them; only whole records that end at or before `until`."""
+    def read(self, until: int | None = None, *, enough: int | None = None) -> tuple[list[MetricBatch], int]:
+        """The next batches, and the position after them: only records that end at or before `until`, and none after the
+        first that ends at or after `enough`."""
         if not self._primed:
             self._prime()
         batches: list[MetricBatch] = []
         for record in self._journal.tail(self._read_to):
-            if until is not None and record.end > until:
+            if (until is not None and record.end > until) or (enough is not None and self._read_to >= enough):
                 break
             self._read_to = record.end
             if record.kind in (Kind.RANGE, Kind.FLUSHED):
@@ -111,7 +112,7 @@ class Follower:
         """Learn what records mean that begin before the place."""
         self._primed = True
         self._read_to = max(self._read_to, self._journal.first)
-        for record in self._journal.read(self._read_to, self._read_to + 1):
+        for record in self._journal.read(max(self._read_to - 1, 0)):
             if record.end > self._read_to:
                 return
             if record.kind in (Kind.SERIES, Kind.SHAPE):
@@ -129,7 +130,7 @@ class Follower:
         lost = 0
         while self._read_to < target:
             before = self._read_to
-            batches, _ = self.read()
+            batches, _ = self.read(enough=target)
             lost += sum(map(len, batches))
             if self._read_to == before:
                 break
