@@ -46,6 +46,7 @@ CANNOT = {
     "underscores and octal in numbers": "refused",
     "bytes in strings": r"\xff becomes the character U+00FF and not the byte",
     "plus signs": "+a is a",
+    "on () beside a scalar": "kept; Prometheus forgets matching where it cannot apply",
 }
 """Where the package differs from Prometheus 3.14, and how; generated expressions stay outside of these."""
 
@@ -55,6 +56,9 @@ NEWER = re.compile(
     re.VERBOSE | re.IGNORECASE,
 )
 """Texts in which one of these classes shows."""
+
+
+EMPTY_ON = re.compile(r"\bon\s*\(\s*\)")
 
 
 def shape(expr: Expr) -> Any:
@@ -292,6 +296,7 @@ def theirs(text: str) -> Any:
 
 @given(EXPRESSIONS)
 def test_generated_expressions_parse_alike(text: str) -> None:
+    assume(not EMPTY_ON.search(text))
     mine, other = ours(text), theirs(text)
     assert isinstance(mine, str) == isinstance(other, str), (text, mine, other)
     if not isinstance(mine, str):
