@@ -39,7 +39,7 @@ class SampleBlock:
     group    intp [S]: the timestamp column of each series.
     values   float64 [T, S]: values[t, s] was sampled at times_ms[t, group[s]]; ABSENT where the series has no sample
              at that time (always where the time is NO_TIME), STALE where it ended.
-    clean    True when no value is STALE or ABSENT, so that a kernel may skip looking for them.
+    clean    True when no cell that has a time is STALE or ABSENT, so that a kernel may skip looking for them.
     start_ms int64 [T, S] or None: start timestamps (when the counter began), 0 where unknown.
     histograms  what boxed values (`model.histograms.box`) point into; None when there is none. A block with boxes is
              never `clean`.
@@ -63,5 +63,5 @@ class SampleBlock:
     def sample_count(self) -> int:
         """Samples including staleness markers."""
         if self.clean:
-            return self.values.size
+            return int(np.count_nonzero(self.times_ms != NO_TIME, axis=0)[self.group].sum())
         return int(np.count_nonzero(bits(self.values) != ABSENT_BITS))

@@ -6,8 +6,8 @@ or 1000, as offsets of 8, 16 or 32 bits from each series' minimum, time-major; a
 Decoding gives back the very bits, NaN payloads included.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import blosc2
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from otero.model.histograms import is_boxed
-from otero.model.samples import ABSENT, ABSENT_BITS, NO_TIME, STALE, STALE_BITS
+from otero.model.samples import ABSENT, ABSENT_BITS, NO_TIME, STALE, STALE_BITS, bits
 
 SERIES_PER_CHUNK = 256
 _SCALES = np.array([1.0, 10.0, 100.0, 1000.0])
@@ -38,7 +38,8 @@ class _Packed:
     """1, 2, 4: bytes of an offset; 8: doubles."""
     base: NDArray[np.float64] | None
     scale: NDArray[np.float64] | None
-    dirty: bool
+    hides: bool
+    """Whether the two largest offsets stand for ABSENT and STALE."""
     data: bytes
 
     @property
@@ -48,36 +49,98 @@ class _Packed:
         )
         return len(self.data) + extra + 33 + 96
 
-    def decode(self, height: int) -> NDArray[np.float64]:
-        """[height, len(columns)]."""
+    def decode(
+        self, height: int, rows: slice, columns: NDArray[np.intp] | None, out: NDArray[np.float64]
+    ) -> None:
+        """Write some rows of some columns (None: of all) to `out` [rows, columns]."""
         raw: Any = blosc2.decompress(self.data)
         width = len(self.columns)
         if self.kind == 8:
-            return np.frombuffer(raw, np.float64).reshape(width, height).T
+            wide = np.frombuffer(raw, np.float64).reshape(width, height)[:, rows]
+            np.copyto(out, (wide if columns is None else wide[columns]).T)
+            return
         dtype, top = _WIDTHS[self.kind.bit_length() - 1]
-        codes = np.frombuffer(raw, dtype).reshape(height, width)
-        out = codes.astype(np.float64)
-        if self.base is not None:
-            out += self.base
-        if self.scale is not None:
-            out /= self.scale
-        if self.dirty:
+        codes = np.frombuffer(raw, dtype).reshape(height, width)[rows]
+        base, scale = self.base, self.scale
+        if columns is not None:
+            codes = codes.take(columns, axis=1)
+            base = None if base is None else base[columns]
+            scale = None if scale is None else scale[columns]
+        if base is None:
+            np.copyto(out, codes)
+        else:
+            np.add(codes, base, out=out)
+        if scale is not None:
+            np.divide(out, scale, out=out)
+        if self.hides:
             out[codes == top] = ABSENT
             out[codes == top - 1] = STALE
-        return out
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Layout:
     """Who lies where in a frame; frames that follow each other share it. Column c holds series refs[c], whose
-    timestamps are column group[c]."""
+    timestamps are column group[c]. Never changed."""
 
     refs: NDArray[np.int64]
     group: NDArray[np.int32]
+    _sorted: tuple[NDArray[np.int64], NDArray[np.int32]] | None = field(default=None, repr=False)
+    """The references in ascending order and their columns, once a few of many were looked for."""
 
     @property
     def nbytes(self) -> int:
-        return self.refs.nbytes + self.group.nbytes
+        return self.refs.nbytes + self.group.nbytes + (0 if self._sorted is None else 12 * len(self.refs))
+
+    def find(self, refs: NDArray[np.int64]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """Where the series `refs` (ascending) lie: columns of this layout, ascending, and the place of each in `refs`."""
+        if len(refs) * 4 >= len(self.refs):
+            places = np.searchsorted(refs, self.refs)
+            places[places == len(refs)] = 0
+            columns = np.flatnonzero(refs[places] == self.refs)
+            return columns, places[columns]
+        if self._sorted is None:
+            order = np.argsort(self.refs)
+            self._sorted = self.refs[order], order.astype(np.int32)
+        ascending, column_of = self._sorted
+        at = np.searchsorted(ascending, refs)
+        at[at == len(ascending)] = 0
+        places = np.flatnonzero(ascending[at] == refs)
+        columns = column_of[at[places]].astype(np.intp)
+        order = np.argsort(columns)
+        return columns[order], places[order]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Cut:
+    """Some columns of a layout and where their values go, chunk by chunk.
+
+    columns  ascending columns of the layout.
+    places   the column of the destination of each.
+    """
+
+    columns: NDArray[np.intp]
+    places: NDArray[np.intp]
+    chunks: "tuple[tuple[int, NDArray[np.intp] | None, slice | NDArray[np.intp]], ...]"
+    """Number of the chunk, columns within it (None: all), their columns of the destination."""
+
+    @staticmethod
+    def of(layout: Layout, columns: NDArray[np.intp], places: NDArray[np.intp]) -> "Cut":
+        chunk_of = columns // SERIES_PER_CHUNK
+        edges = np.flatnonzero(np.diff(chunk_of, prepend=-1, append=-1))
+        chunks: list[tuple[int, NDArray[np.intp] | None, slice | NDArray[np.intp]]] = []
+        for low, high in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True):
+            number = int(chunk_of[low])
+            width = min(SERIES_PER_CHUNK, len(layout.refs) - number * SERIES_PER_CHUNK)
+            inside = None if high - low == width else columns[low:high] - number * SERIES_PER_CHUNK
+            chunks.append((number, inside, as_slice(places[low:high])))
+        return Cut(columns, places, tuple(chunks))
+
+
+def as_slice(at: NDArray[np.intp]) -> "slice | NDArray[np.intp]":
+    """Neighbouring ascending places as a slice, others as they are."""
+    if len(at) and int(at[-1]) - int(at[0]) == len(at) - 1 and bool((np.diff(at) == 1).all()):
+        return slice(int(at[0]), int(at[-1]) + 1)
+    return at
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -86,6 +149,7 @@ class Frame:
 
     packed_times  what `times_ms` unpacks: the first row and the differences from row to row, compressed.
     position      journal position up to which its samples may come.
+    gaps          columns of the layout with a time at which they have no number: no sample, STALE, a histogram.
     boxes         how many of its samples are histograms, whose ids are in place of values.
     """
 
@@ -98,6 +162,7 @@ class Frame:
     position: int
     samples: int
     nbytes: int
+    gaps: NDArray[np.intp]
     boxes: int = 0
 
     @property
@@ -107,37 +172,52 @@ class Frame:
         steps = np.frombuffer(raw, np.int64).reshape(self.height, -1)
         return np.cumsum(steps, axis=0)
 
-    def read_into(
-        self, out: NDArray[np.float64], columns: NDArray[np.intp], places: NDArray[np.intp]
-    ) -> None:
-        """Write the frame's `columns` (ascending) to out[:, places]; only what is asked for is decoded."""
-        chunk_of = columns // SERIES_PER_CHUNK
-        edges = np.flatnonzero(np.diff(chunk_of, prepend=-1, append=-1))
-        for low, high in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True):
-            part = self._decode(int(chunk_of[low]), columns[low:high] % SERIES_PER_CHUNK)
-            first, last = int(places[low]), int(places[high - 1])
-            if last - first == high - low - 1 and bool((np.diff(places[low:high]) == 1).all()):
-                out[:, first : last + 1] = part
+    def read_into(self, out: NDArray[np.float64], rows: slice, cut: Cut) -> None:
+        """Write some rows of some columns to `out`, whose height is that of the rows; only those are decoded."""
+        for number, columns, places in cut.chunks:
+            if isinstance(places, slice):
+                self._decode(number, rows, columns, out[:, places])
             else:
-                out[:, places[low:high]] = part
+                part = np.empty((out.shape[0], len(places)))
+                self._decode(number, rows, columns, part)
+                out[:, places] = part
 
-    def _decode(self, number: int, columns: NDArray[np.intp]) -> NDArray[np.float64]:
-        """[T, len(columns)]: some columns of a chunk."""
-        wanted = np.zeros(SERIES_PER_CHUNK, np.bool_)
-        wanted[columns] = True
-        decoded: list[NDArray[np.float64]] = []
-        slot = np.empty(SERIES_PER_CHUNK, np.intp)
+    def _decode(
+        self, number: int, rows: slice, columns: NDArray[np.intp] | None, out: NDArray[np.float64]
+    ) -> None:
+        """Some columns of a chunk, None for all."""
+        packs = self.chunks[number]
+        if len(packs) == 1:
+            packs[0].decode(self.height, rows, columns, out)
+            return
+        part = np.empty(out.shape)
+        order = np.empty(out.shape[1], np.intp)
         at = 0
-        for packed in self.chunks[number]:
-            if wanted[packed.columns].any():
-                decoded.append(packed.decode(self.height))
-                slot[packed.columns] = at + np.arange(len(packed.columns))
-                at += len(packed.columns)
-        whole = decoded[0] if len(decoded) == 1 else np.concatenate(decoded, axis=1)
-        order = slot[columns]
-        if len(order) == at and bool((order[:-1] < order[1:]).all()):
-            return whole
-        return whole.take(order, axis=1)
+        for packed, inside, targets in _shares(packs, columns):
+            end = at + len(targets)
+            packed.decode(self.height, rows, inside, part[:, at:end])
+            order[targets] = np.arange(at, end)
+            at = end
+        np.copyto(out, part.take(order, axis=1))
+
+
+def _shares(
+    packs: Sequence[_Packed], columns: NDArray[np.intp] | None
+) -> Iterator[tuple[_Packed, NDArray[np.intp] | None, NDArray[np.intp]]]:
+    """What each encoding has of the wanted columns: which of its columns (None: all), and their places in the result."""
+    if columns is None:
+        for packed in packs:
+            yield packed, None, packed.columns.astype(np.intp)
+        return
+    place_of = np.full(SERIES_PER_CHUNK, -1, np.intp)
+    place_of[columns] = np.arange(len(columns))
+    for packed in packs:
+        places = place_of[packed.columns]
+        inside = np.flatnonzero(places >= 0)
+        if len(inside) == len(places):
+            yield packed, None, places
+        elif len(inside):
+            yield packed, inside, places[inside]
 
 
 def seal(
@@ -151,14 +231,20 @@ def seal(
     real = times_ms != NO_TIME
     samples = boxes = 0
     chunks: list[tuple[_Packed, ...]] = []
+    gaps: list[NDArray[np.intp]] = [np.zeros(0, np.intp)]
     for at in range(0, width, SERIES_PER_CHUNK):
         part = values[:, at : at + SERIES_PER_CHUNK]
         packed, present, boxed = _pack(part)
         samples += present
         boxes += boxed
         chunks.append(packed)
+        if boxed or present < part.size or any(p.hides or p.kind == 8 for p in packed):
+            gaps.append(columns_with_gaps(part, real, layout.group[at : at + SERIES_PER_CHUNK]) + at)
+    own_gaps = np.concatenate(gaps)
     packed_times = _compress(np.diff(times_ms, axis=0, prepend=np.zeros((1, times_ms.shape[1]), np.int64)), 8)
-    nbytes = len(packed_times) + 433 + sum(72 + sum(p.nbytes for p in chunk) for chunk in chunks)
+    nbytes = (
+        len(packed_times) + 433 + own_gaps.nbytes + sum(72 + sum(p.nbytes for p in chunk) for chunk in chunks)
+    )
     return Frame(
         layout,
         height,
@@ -169,8 +255,25 @@ def seal(
         position,
         samples,
         nbytes,
+        own_gaps,
         boxes,
     )
+
+
+def columns_with_gaps(
+    values: NDArray[np.float64], real: NDArray[np.bool_], group: NDArray[np.int32]
+) -> NDArray[np.intp]:
+    """Columns of values [T, S] in which a cell that has a time (real [T, G]) is STALE, ABSENT or a histogram."""
+    with np.errstate(all="ignore"):
+        suspects = np.flatnonzero(np.isnan(np.add.reduce(values, axis=0)))
+    if not len(suspects):
+        return suspects
+    part = np.ascontiguousarray(values[:, suspects])
+    raw = bits(part)
+    odd = (raw == STALE_BITS) | (raw == ABSENT_BITS) | is_boxed(part)
+    if not real.all():
+        odd &= real[:, group[suspects]]
+    return suspects[odd.any(axis=0)]
 
 
 def _pack(values: NDArray[np.float64]) -> tuple[tuple[_Packed, ...], int, int]:
@@ -223,6 +326,9 @@ def _pack(values: NDArray[np.float64]) -> tuple[tuple[_Packed, ...], int, int]:
             base[good] = low[exact]
             offsets[:, good] = code[:, exact]
             left = left[~exact]
+    if (kinds == 2).any():
+        # One encoding in place of two is read in half the time, and compression takes the zeros away.
+        kinds[kinds == 1] = 2
     out: list[_Packed] = []
     for kind in (1, 2, 4, 8):
         columns = np.flatnonzero(kinds == kind)

@@ -129,6 +129,19 @@ class OpenGrid:
         self.first_column = np.concatenate([self.first_column, np.zeros(more, np.int64)])
         self.times_ms = np.concatenate([self.times_ms, np.full((ROWS, more), NO_TIME, np.int64)], axis=1)
 
+    def values_of(self, refs: NDArray[np.int64], rows: slice) -> NDArray[np.float64]:
+        """Values [rows, len(refs)] of series that all have strips; `rows` has both its ends."""
+        columns = self.column_of[refs]
+        pool_of = self.pool_of[self.strip_of[refs]]
+        pools = np.unique(pool_of).tolist()
+        if len(pools) == 1:
+            return self.pools[pools[0]].values[rows].take(columns, axis=1)
+        out = np.empty((rows.stop - rows.start, len(refs)))
+        for number in pools:
+            own = np.flatnonzero(pool_of == number)
+            out[:, own] = self.pools[number].values[rows].take(columns[own], axis=1)
+        return out
+
     def release(self, strip: int) -> None:
         """Give back a strip that has no rows; its series have none then."""
         members = self.members[strip]

@@ -18,16 +18,18 @@ from numpy.typing import NDArray
 from otero.clock import Clock
 from otero.errors import Conflict
 from otero.model.budget import Budget
-from otero.model.histograms import Histograms, boxed_rows, is_boxed, merged
+from otero.model.histograms import Histograms, boxed_rows, is_boxed
 from otero.model.labels import LabelTable
 from otero.model.matchers import Matcher
 from otero.model.metrics import MetricBatch
 from otero.model.samples import ABSENT_BITS, NAN_BITS, NO_TIME, STALE_BITS, SampleBlock, bits
-from otero.storage.assemble import OpenRows, Piece, assemble, block_rows
+from otero.storage.assemble import Piece, assemble
 from otero.storage.blocks import build_columns
-from otero.storage.chunks import Frame, Layout, chunk_count, seal
+from otero.storage.chunks import Frame, Layout, as_slice, chunk_count, seal
+from otero.storage.cohorts import Cohorts
 from otero.storage.grid import NEVER, POOL_COLUMNS, ROWS, OpenGrid
 from otero.storage.histogram_heap import HeapView, HistogramHeap, unboxed
+from otero.storage.openrows import copy_open
 from otero.storage.registry import SeriesRegistry
 from otero.storage.sidelog import SideLog, SideRows
 from otero.storage.startlog import StartLog
@@ -37,26 +39,8 @@ _MIN_STRIP = 8
 """Series that must come together for the first time to be taken for a target."""
 _MAX_PIECES = 3
 _LOAD_ROWS = 120
+_KEPT_LAYOUTS = 256
 _IDLE_MS = 15 * 60_000
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class LateSamples:
-    """Samples older than `complete_from_ms` that the engine may not have: they override what it returns.
-
-    `series` are rows of `labels`, `refs` the same as references; not sorted, no series and time twice.
-    """
-
-    labels: LabelTable
-    series: NDArray[np.intp]
-    refs: NDArray[np.int64]
-    times_ms: NDArray[np.int64]
-    values: NDArray[np.float64]
-    start_ms: NDArray[np.int64]
-    histograms: Histograms | None = None
-
-    def __len__(self) -> int:
-        return len(self.refs)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,13 +50,11 @@ class HeadSelection:
     blocks            each series in exactly one block; may hold more than the range asked for, late samples included.
     block_refs        the references of each block's series.
     complete_from_ms  at and after this time the head holds every sample that was ever accepted.
-    late              samples before that time which the engine may not have yet (they are in `blocks` too).
     """
 
     blocks: list[SampleBlock]
     block_refs: list[NDArray[np.int64]]
     complete_from_ms: int
-    late: LateSamples
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +138,9 @@ class Head:
         self._heap = HistogramHeap()
         self._newest_ms: NDArray[np.int64] = np.full(1024, NEVER, np.int64)
         self._plans: dict[int, _Plan] = {}
-        self._layouts: dict[int, tuple[tuple[int, ...], Layout, NDArray[np.intp]]] = {}
+        self._cohorts = Cohorts()
+        self._layouts: dict[tuple[int, ...], Layout] = {}
+        """What was sealed last, by strips, so that frames that follow each other share their layout."""
 
     # -- writing -------------------------------------------------------------------------------------------------
 
@@ -240,7 +224,7 @@ class Head:
             strip, own_values = cut.strip, values[cut.source]
             for at, time_ms in enumerate(times_ms):
                 if grid.rows[strip] == ROWS:
-                    self._seal_pool(int(grid.pool_of[strip]))
+                    self._make_room(strip)
                 row = int(grid.rows[strip])
                 grid.pools[int(grid.pool_of[strip])].values[row, cut.columns] = own_values[:, at]
                 grid.times_ms[row, strip] = time_ms
@@ -317,7 +301,7 @@ class Head:
             source = np.flatnonzero(strips == strip)
             columns = grid.column_of[refs[source]].astype(np.intp)
             whole = len(source) == len(grid.members[strip])
-            cuts.append(_Cut(strip, _as_slice(source), _as_slice(columns), whole, refs[source]))
+            cuts.append(_Cut(strip, as_slice(source), as_slice(columns), whole, refs[source]))
         return cuts
 
     def require_known(self, refs: NDArray[np.int64]) -> None:
@@ -341,13 +325,13 @@ class Head:
         """Seal what a strip holds and dissolve it."""
         grid = self._grid
         if grid.rows[strip]:
-            self._seal([strip], cached_as=-1)
+            self._seal([strip])
         members = grid.members[strip]
         self._newest_ms[members] = self._newest(members)
-        number = int(grid.pool_of[strip])
+        self._cohorts.forget(strip, len(members))
         grid.release(strip)
-        if number not in grid.pools:
-            self._layouts.pop(number, None)
+        # A strip of this number may soon have other members.
+        self._layouts = {key: layout for key, layout in self._layouts.items() if strip not in key}
         for key, plan in list(self._plans.items()):
             if plan.cuts is not None and any(cut.strip == strip for cut in plan.cuts):
                 self._plans[key] = _Plan(plan.refs, None)
@@ -465,7 +449,7 @@ class Head:
             return rows.take(np.zeros(0, np.intp))
         for full in np.unique(strip[opens & ~fits]).tolist():
             if grid.rows[full] == ROWS:
-                self._seal_pool(int(grid.pool_of[full]))
+                self._make_room(full)
         return rows.take(waits)
 
     def _note_starts(
@@ -475,28 +459,25 @@ class Head:
 
     # -- sealing and forgetting ----------------------------------------------------------------------------------
 
-    def _seal_pool(self, number: int) -> None:
-        """Seal the strips of a pool that are at least half full, so that they run together from then on."""
-        grid = self._grid
-        self._seal([s for s in grid.pools[number].strips if grid.rows[s] >= ROWS // 2], cached_as=number)
+    def _make_room(self, strip: int) -> None:
+        """Seal a full strip, and with it those that are sealed together from then on."""
+        self._seal(self._cohorts.together(self._grid, strip))
 
-    def _seal(self, strips: Sequence[int], *, cached_as: int) -> None:
+    def _seal(self, strips: Sequence[int]) -> None:
         grid = self._grid
         key = tuple(strips)
-        cached = self._layouts.get(cached_as)
-        if cached is None or cached[0] != key:
+        layout = self._layouts.pop(key, None)
+        if layout is None:
             refs = np.concatenate([grid.members[s] for s in strips])
             group = np.repeat(np.arange(len(strips)), [len(grid.members[s]) for s in strips])
             order = np.lexsort((group, self.registry.metric_codes(refs)))
             layout = Layout(refs[order], group[order].astype(np.int32))
-            cached = (key, layout, grid.column_of[layout.refs].astype(np.intp))
-            if cached_as >= 0:
-                self._layouts[cached_as] = cached
-        _, layout, columns = cached
+        self._layouts[key] = layout
+        if len(self._layouts) > _KEPT_LAYOUTS:
+            del self._layouts[next(iter(self._layouts))]
         height = int(grid.rows[list(strips)].max())
         times_ms = grid.times_ms[:height, list(strips)]
-        pool = grid.pools[int(grid.pool_of[strips[0]])]
-        frame = seal(layout, times_ms, pool.values[:height].take(columns, axis=1), self.position)
+        frame = seal(layout, times_ms, grid.values_of(layout.refs, slice(0, height)), self.position)
         self._frames = (*self._frames, frame)
         for strip in strips:
             grid.clear_rows(strip)
@@ -659,11 +640,9 @@ class Head:
         budget.check()
         with self._lock:
             self._reserve()
-            bound = self.registry.bound
             complete_from_ms = self.complete_from_ms
             frames = [f for f in self._frames if f.first_ms <= end_ms and f.last_ms >= start_ms]
-            flushed_position = self.flushed_position
-            opened = self._copy_open(refs, start_ms, end_ms) if len(refs) else []
+            opened = copy_open(self._grid, refs, start_ms, end_ms)
             side = self._side.rows()
             starts = self._starts.entries() if self._starts else None
             heap = self._heap.view() if self._heap else None
@@ -671,47 +650,12 @@ class Head:
             starts = None
         if len(side):
             side = side.take(np.flatnonzero((side.times_ms >= start_ms) & (side.times_ms <= end_ms)))
-            wanted = np.zeros(bound, np.bool_)
-            wanted[refs] = True
-            side = side.take(np.flatnonzero(wanted[side.refs]))
-        pieces: list[Piece] = [*frames, *opened]
-        blocks, block_refs = assemble(refs, labels, pieces, side, starts, bound, budget)
+            side = side.take(np.flatnonzero(np.isin(side.refs, refs)))
+        pieces: list[Piece] = [*frames] if opened is None else [*frames, opened]
+        blocks, block_refs = assemble(refs, labels, pieces, side, starts, (start_ms, end_ms), budget)
         if heap is not None:
             blocks = [block if block.clean else _with_histograms(block, heap, budget) for block in blocks]
-        unflushed = (
-            any(f.first_ms < complete_from_ms and f.position > flushed_position for f in frames)
-            or any(rows.first_ms < complete_from_ms for rows in opened)
-            or bool((side.times_ms < complete_from_ms).any())
-        )
-        parts = (
-            [block_rows(b, own, complete_from_ms) for b, own in zip(blocks, block_refs, strict=True)]
-            if unflushed
-            else []
-        )
-        late = _late(refs, labels, parts, [block.histograms for block in blocks])
-        return HeadSelection(blocks, block_refs, complete_from_ms, late)
-
-    def _copy_open(self, refs: NDArray[np.int64], start_ms: int, end_ms: int) -> list[OpenRows]:
-        """The open rows of series, copied: the writer goes on in the original."""
-        grid = self._grid
-        strips = grid.strip_of[refs]
-        refs = refs[strips >= 0]
-        strips = strips[strips >= 0]
-        distinct, group = np.unique(strips, return_inverse=True)
-        used = grid.rows[distinct]
-        first, last = grid.times_ms[0, distinct], grid.last_ms[distinct]
-        wanted = (used > 0) & (first <= end_ms) & (last >= start_ms)
-        out: list[OpenRows] = []
-        for number in np.unique(grid.pool_of[distinct[wanted]]).tolist():
-            inside = wanted & (grid.pool_of[distinct] == number)
-            members = np.flatnonzero(inside[group])
-            local = np.cumsum(inside) - 1
-            height = int(used[inside].max())
-            times_ms = grid.times_ms[:height, distinct[inside]]
-            values = grid.pools[number].values[:height].take(grid.column_of[refs[members]], axis=1)
-            layout = Layout(refs[members], local[group[members]].astype(np.int32))
-            out.append(OpenRows(layout, times_ms, values, int(first[inside].min())))
-        return out
+        return HeadSelection(blocks, block_refs, complete_from_ms)
 
     # -- numbers -------------------------------------------------------------------------------------------------
 
@@ -781,29 +725,6 @@ def _with_histograms(block: SampleBlock, heap: HeapView, budget: Budget) -> Samp
     return replace(block, values=values, histograms=histograms)
 
 
-def _late(
-    refs: NDArray[np.int64],
-    labels: LabelTable,
-    parts: Sequence[SideRows],
-    histograms: Sequence[Histograms | None],
-) -> LateSamples:
-    if not parts:
-        none = np.zeros(0, np.int64)
-        return LateSamples(labels, none.astype(np.intp), none, none, np.zeros(0, np.float64), none)
-    own = np.concatenate([rows.refs for rows in parts])
-    order = np.argsort(refs)
-    values, held = merged(list(zip([rows.values for rows in parts], histograms, strict=True)))
-    return LateSamples(
-        labels,
-        order[np.searchsorted(refs, own, sorter=order)].astype(np.intp),
-        own,
-        np.concatenate([rows.times_ms for rows in parts]),
-        np.concatenate(values),
-        np.concatenate([rows.start_ms for rows in parts]),
-        held,
-    )
-
-
 def _has_later_in_batch(batch: MetricBatch, stale: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Markers whose series has an ordinary sample at or after their time in the same batch."""
     out = np.zeros(len(stale), np.bool_)
@@ -814,12 +735,6 @@ def _has_later_in_batch(batch: MetricBatch, stale: NDArray[np.bool_]) -> NDArray
         same = samples[batch.refs[samples] == batch.refs[marker]]
         out[marker] = bool((batch.times_ms[same] >= batch.times_ms[marker]).any())
     return out
-
-
-def _as_slice(at: NDArray[np.intp]) -> "slice | NDArray[np.intp]":
-    if len(at) and int(at[-1]) - int(at[0]) == len(at) - 1 and bool((np.diff(at) == 1).all()):
-        return slice(int(at[0]), int(at[-1]) + 1)
-    return at
 
 
 def _frame_bytes(frames: Sequence[Frame]) -> int:
