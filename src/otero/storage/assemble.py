@@ -331,7 +331,7 @@ def _read(
     )
 
 
-def numbered(codes: NDArray[np.intp]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+def numbered(codes: NDArray[np.int32] | NDArray[np.intp]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Equal codes (not negative) get equal numbers, without holes: a position of each number, and the numbers."""
     span = int(codes.max(initial=0)) + 1
     if span > 8 * len(codes) + 4096:
