@@ -124,9 +124,9 @@ def _vector(vector: Vector, limit: int) -> bytes:
 
 
 @lru_cache(maxsize=32)
-def _grid_template(steps: Steps) -> bytes:
-    """The values array of a series that has all steps, with a place for each value."""
-    return b",".join(b'[%b,"%%b"]' % time_text(time_ms).encode() for time_ms in steps.times_ms().tolist())
+def _moments(steps: Steps) -> tuple[bytes, ...]:
+    """What stands before the value of each step, the end of the value before it included."""
+    return tuple(b'"],[%b,"' % time_text(time_ms).encode() for time_ms in steps.times_ms().tolist())
 
 
 def _matrix(matrix: Matrix, limit: int, budget: Budget | None) -> bytes:
@@ -135,21 +135,28 @@ def _matrix(matrix: Matrix, limit: int, budget: Budget | None) -> bytes:
     if series.histograms is not None:
         return _mixed_matrix(matrix, count, budget)
     columns = np.ascontiguousarray(series.values[:, :count].T)
-    full = _grid_template(matrix.steps)
+    moments = _moments(matrix.steps)
+    woven = [b""] * (2 * len(moments))
+    woven[::2] = moments
     present = None if series.present is None else np.ascontiguousarray(series.present[:, :count].T)
-    pieces = full.split(b",[") if present is not None else []
-    pieces = [piece if index == 0 else b"[" + piece for index, piece in enumerate(pieces)]
     rows: list[bytes] = []
     for index, labels in enumerate(_label_sets(series.labels, count)):
         if budget is not None and index % 256 == 0:
             budget.check()
         if present is None or present[index].all():
-            values = full % tuple(value_texts(columns[index]))
+            woven[1::2] = value_texts(columns[index])
+            values = b"".join(woven)
         else:
             at = np.flatnonzero(present[index])
-            template = b",".join([pieces[step] for step in at.tolist()])
-            values = template % tuple(value_texts(columns[index][at]))
-        rows.append(b'{"metric":%b,"values":[%b]}' % (labels, values))
+            some = [b""] * (2 * len(at))
+            some[::2] = [moments[step] for step in at.tolist()]
+            some[1::2] = value_texts(columns[index][at])
+            values = b"".join(some)
+        rows.append(
+            b'{"metric":%b,"values":[%b"]]}' % (labels, values[3:])
+            if values
+            else b'{"metric":%b,"values":[]}' % labels
+        )
     return b"[" + b",".join(rows) + b"]"
 
 

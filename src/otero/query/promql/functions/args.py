@@ -1,6 +1,7 @@
 """The shapes of kernels: what they take and what they answer."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Literal, cast
 
 import numpy as np
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 from otero.query.promql import ast
 from otero.query.promql.functions.context import Context
 from otero.query.promql.windows import Window
-from otero.query.series import StepMatrix
+from otero.query.series import StepMatrix, Steps
 
 Args = Sequence["NDArray[np.float64] | str"]
 """Scalar arguments, one value per step, and string arguments, in the order of the signature without the matrix."""
@@ -22,6 +23,8 @@ RangeKernel = Callable[[Window, Args, Context], RangeResult]
 InstantArg = StepMatrix | NDArray[np.float64] | str
 InstantKernel = Callable[[Sequence[InstantArg], Context], StepMatrix | NDArray[np.float64]]
 
+
+_MANY_STEPS = 64
 
 Modifier = Literal["anchored", "smoothed"]
 
@@ -57,9 +60,13 @@ def matrix(args: Sequence[InstantArg], index: int = 0) -> StepMatrix:
 
 
 def in_parts(kernel: RangeKernel) -> RangeKernel:
-    """The kernel applied to series without and with gaps apart."""
+    """The kernel applied to the steps that see any sample only, and to series without and with gaps apart."""
 
     def run(window: Window, args: Args, context: Context) -> RangeResult:
+        if window.lo.shape[0] > _MANY_STEPS:
+            busy = np.flatnonzero((window.hi > window.lo).any(axis=1))
+            if len(busy) and int(busy[-1]) - int(busy[0]) + 1 < 0.75 * window.lo.shape[0]:
+                return _at_some_steps(run, slice(int(busy[0]), int(busy[-1]) + 1), window, args, context)
         parts = window.parts() if modifier(context.call) is None else []
         if not parts:
             return kernel(window, args, context)
@@ -73,3 +80,22 @@ def in_parts(kernel: RangeKernel) -> RangeKernel:
         return values, None if present.all() else present
 
     return run
+
+
+def _at_some_steps(
+    kernel: RangeKernel, steps: slice, window: Window, args: Args, context: Context
+) -> RangeResult:
+    """The kernel at a run of steps; at the others nothing is present."""
+    grid = context.steps
+    part = replace(window, ends_ms=window.ends_ms[steps], lo=window.lo[steps], hi=window.hi[steps])
+    own = replace(
+        context,
+        steps=Steps(grid.start_ms + steps.start * grid.step_ms, grid.step_ms, steps.stop - steps.start),
+        ends_ms=context.ends_ms[steps],
+    )
+    out, shown = kernel(part, [arg if isinstance(arg, str) else arg[steps] for arg in args], own)
+    values = np.full(window.shape, np.nan)
+    values[steps] = out
+    present = np.zeros(window.shape, np.bool_)
+    present[steps] = True if shown is None else shown
+    return values, present

@@ -41,22 +41,23 @@ def predict_linear(window: Window, args: Args, context: Context) -> RangeResult:
 def _line(window: Window, tile: slice, origin_ms: NDArray[np.int64]) -> tuple[Floats, Floats]:
     """Slope and value at `origin_ms` [k, G] of the line through each window, with compensated sums."""
     shape = (tile.stop - tile.start, window.block.series_count)
-    sum_x, sum_y, sum_xy, sum_xx = (Compensated(shape) for _ in range(4))
+    sums = Compensated((4, *shape))
+    cells = np.empty((4, *shape))
     first: Floats = np.full(shape, np.nan)
     constant = np.ones(shape, np.bool_)
     for offset, (rows, values, where) in enumerate(samples(window, tile)):
         if offset == 0:
             first = values.copy()
         else:
-            differs = values != first
-            constant &= ~(differs if where is None else differs & where)
-        x = np.broadcast_to(window.spread((window.times(rows) - origin_ms) / 1e3), shape)
-        sum_x.add(x, where)
-        sum_y.add(values, where)
-        sum_xy.add(x * values, where)
-        sum_xx.add(x * x, where)
+            same = values == first
+            constant &= same if where is None else same | ~where
+        cells[0] = window.spread((window.times(rows) - origin_ms) / 1e3)
+        cells[1] = values
+        np.multiply(cells[0], values, out=cells[2])
+        np.multiply(cells[0], cells[0], out=cells[3])
+        sums.add(cells, where)
     count = window.spread(window.sizes[tile]).astype(np.float64)
-    x, y, xy, xx = sum_x.total(), sum_y.total(), sum_xy.total(), sum_xx.total()
+    x, y, xy, xx = sums.total()
     slope = (xy - x * y / count) / (xx - x * x / count)
     intercept = y / count - slope * x / count
     still = np.where(np.isinf(first), np.nan, 0.0)
