@@ -5,6 +5,7 @@ with cells that are no samples (ABSENT, and STALE where the marker does not coun
 those cells are gone: so every row between the bounds is a sample, and no kernel needs to look for gaps.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TypeVar
@@ -16,6 +17,8 @@ from otero.model.histograms import is_boxed
 from otero.model.samples import ABSENT, ABSENT_BITS, NO_TIME, STALE_BITS, SampleBlock, bits
 
 Cell = TypeVar("Cell", bound=np.generic)
+
+_SHORT_RUN = 8
 
 TILE = 1 << 14
 """Cells of a tile: a handful of temporaries of this size fits the cache."""
@@ -136,6 +139,35 @@ def block_of(block: SampleBlock, series: NDArray[np.intp], *, clean: bool = Fals
         None if starts is None else starts.take(series, axis=1),
         block.histograms,
     )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Runs:
+    """Series that lie side by side and share a timestamp column, as those of one target do: `group` names the column of
+    each run of `length` series."""
+
+    length: int
+    group: NDArray[np.intp]
+
+    @staticmethod
+    def of(group: NDArray[np.intp]) -> "Runs | None":
+        """None when runs are too short to be worth it."""
+        edges = np.flatnonzero(group[1:] != group[:-1]) + 1
+        length = math.gcd(len(group), *edges.tolist()) if len(edges) < len(group) // _SHORT_RUN else 0
+        return Runs(length, group[::length]) if length >= _SHORT_RUN else None
+
+    def pick(self, values: NDArray[np.float64], rows: NDArray[np.intp]) -> NDArray[np.float64]:
+        """As `pick`, of contiguous values, as [k, runs, length]: every run is one copy."""
+        height, series = values.shape
+        count = series // self.length
+        index = np.clip(rows, 0, height - 1).take(self.group, axis=1)
+        index *= count
+        index += np.arange(count)
+        return values.reshape(height * count, self.length).take(index, axis=0)
+
+    def spread(self, columns: NDArray[Cell]) -> NDArray[Cell]:
+        """[k, G] per timestamp column as [k, runs, 1]."""
+        return columns.take(self.group, axis=1)[:, :, None]
 
 
 def pick(values: NDArray[np.float64], rows: NDArray[np.intp], group: NDArray[np.intp]) -> NDArray[np.float64]:

@@ -18,7 +18,7 @@ from otero.query.promql.functions import resets
 from otero.query.promql.functions.args import Args, RangeResult, modifier, nothing
 from otero.query.promql.functions.context import Context
 from otero.query.promql.functions.extended import extended
-from otero.query.promql.windows import Window
+from otero.query.promql.windows import Runs, Window
 
 
 def rate(window: Window, args: Args, context: Context) -> RangeResult:
@@ -101,32 +101,39 @@ def doubt_starts(window: Window, context: Context) -> None:
 
 def _plain(window: Window, *, counter: bool, per_second: bool) -> NDArray[np.float64]:
     edges = _Edges.of(window)
-    sampled, to_start, to_end = (window.spread(a) for a in (edges.sampled, edges.to_start, edges.to_end))
     factor = _factor(window, edges.sampled, edges.to_start, edges.to_end, per_second)
-    factor = window.spread(factor)
+    # The time at which a counter was zero counts where it lies nearer than the edge: where the first value is below this
+    # share of the increase. The share is a little too large, so that it cannot miss a case.
+    share = edges.to_start / edges.sampled * (1 + 1e-9)
+    values, group = window.block.values, window.block.group
+    runs = Runs.of(group) if window.lo.shape[1] > 1 and values.flags.c_contiguous else None
     out = np.empty(window.shape)
     falls = resets.find(window) if counter else None
     for tile in window.tiles():
-        first = window.rows(window.lo[tile])
-        result = window.rows(window.hi[tile] - 1)
+        lo, last = window.lo[tile], window.hi[tile] - 1
+        if runs is None:
+            first, result = window.rows(lo), window.rows(last)
+            own_factor, own_share = window.spread(factor[tile]), window.spread(share[tile])
+        else:
+            first, result = runs.pick(values, lo), runs.pick(values, last)
+            own_factor, own_share = runs.spread(factor[tile]), runs.spread(share[tile])
         result -= first
+        flat = result.reshape(len(lo), -1)
         if falls is not None:
-            falls.add_to(result, tile)
-        multiplied = np.multiply(result, factor[tile], out=out[tile])
-        if counter:
-            # The time at which the counter was zero counts where it lies nearer than the edge. The product is a cheap
-            # test that cannot miss a case; the cases themselves are computed as Prometheus does.
-            near = first * sampled[tile] <= result * (to_start[tile] * (1 + 1e-9))
+            falls.add_to(flat, tile)
+        np.multiply(result, own_factor, out=out[tile].reshape(result.shape))
+        if not counter:
+            continue
+        near = first <= result * own_share
+        if near.any():
             near &= first >= 0
-            if near.any():
-                k, s = np.nonzero(near)
-                column = s if sampled.shape[1] > 1 else np.zeros_like(s)
-                step = k + tile.start
-                span, start, end = sampled[step, column], to_start[step, column], to_end[step, column]
-                change = result[k, s]
-                zero = span * (first[k, s] / change)
-                start = np.where((change > 0) & (zero < start), zero, start)
-                multiplied[k, s] = change * _factor(window, span, start, end, per_second)
+            k, s = np.nonzero(near.reshape(flat.shape))
+            step, column = k + tile.start, group[s]
+            span, start, end = (a[step, column] for a in (edges.sampled, edges.to_start, edges.to_end))
+            change = flat[k, s]
+            zero = span * (first.reshape(flat.shape)[k, s] / change)
+            start = np.where((change > 0) & (zero < start), zero, start)
+            out[step, s] = change * _factor(window, span, start, end, per_second)
     return out
 
 
