@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from otero.api.prometheus.numbers import exposition_text, time_text, value_text, value_texts
+from otero.api.prometheus.numbers import exposition_text, time_text, time_texts, value_text, value_texts
 
 
 @pytest.mark.parametrize(
@@ -83,3 +83,10 @@ def test_a_printed_value_reads_back_as_the_same_number(value: float) -> None:
 )
 def test_a_time_has_three_decimals_or_none(time_ms: int, text: str) -> None:
     assert time_text(time_ms) == text
+
+
+@given(st.lists(st.integers(-(10**13), 10**13)), st.integers(-1, 999))
+def test_many_times_are_printed_as_one(times: list[int], fraction: int) -> None:
+    if fraction >= 0:
+        times = [time // 1000 * 1000 + fraction for time in times]
+    assert time_texts(np.array(times, np.int64)) == [time_text(time).encode() for time in times]

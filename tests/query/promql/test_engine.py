@@ -230,3 +230,41 @@ def test_a_sources_blocks_are_not_changed(table: Counting) -> None:
         Engine(Fixed(blocks)).range(text, 0, 3 * MINUTE, MINUTE, budget())
     for block, before in zip(blocks, kept, strict=True):
         assert np.array_equal(block.values.view(np.uint64), before.view(np.uint64))
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "rate(x_total[2m])",
+        "increase(x_total[2m] offset 1m)",
+        "deriv(x_total[5m])",
+        "predict_linear(x_total[5m], time() / 1000)",
+        "stddev_over_time(x_total[3m])",
+        "quantile_over_time(0.5, x_total[3m])",
+        "max_over_time(x_total[10m])",
+        "changes(x_total[2m])",
+        "timestamp(x_total)",
+    ],
+)
+def test_a_range_query_far_beyond_the_samples_agrees_with_instant_queries(query: str) -> None:
+    random = np.random.default_rng(7)
+    source = Table(
+        [
+            Series(
+                {"__name__": "x_total", "i": str(i)},
+                {2_000_000 + 15_000 * k + 1000 * (i % 3): float(random.integers(0, 50)) for k in range(40)},
+            )
+            for i in range(24)
+        ]
+    )
+    engine, last_ms = Engine(source), 5_000_000
+    found = engine.range(query, 15_000, last_ms, 30_000, budget()).value
+    assert isinstance(found, Matrix)
+    present = found.series.present_mask()
+    for step, time_ms in enumerate(found.steps.times_ms().tolist()):
+        once = engine.instant(query, time_ms, budget()).value
+        assert isinstance(once, Vector)
+        at = np.flatnonzero(present[step])
+        order = np.argsort([row["i"] for row in once.labels.rows()]) if once.labels.size else np.zeros(0, int)
+        assert found.series.labels.take(at).rows() == once.labels.take(order).rows()
+        assert np.array_equal(found.series.values[step, at], once.values[order], equal_nan=True)

@@ -64,3 +64,13 @@ def time_text(time_ms: int) -> str:
     sign, magnitude = ("-", -time_ms) if time_ms < 0 else ("", time_ms)
     seconds, rest = divmod(magnitude, 1000)
     return f"{sign}{seconds}.{rest:03d}" if rest else f"{sign}{seconds}"
+
+
+def time_texts(times_ms: NDArray[np.int64]) -> list[bytes]:
+    """Many times as `time_text` writes them."""
+    seconds, rest = np.divmod(times_ms, 1000)
+    if not len(times_ms) or (rest != rest[0]).any() or int(times_ms[0]) < 0 or int(times_ms.min()) < 0:
+        return [time_text(time_ms).encode() for time_ms in times_ms.tolist()]
+    whole = orjson.dumps(seconds, option=orjson.OPT_SERIALIZE_NUMPY)[1:-1].split(b",")
+    fraction = b".%03d" % rest[0] if rest[0] else b""
+    return [text + fraction for text in whole] if fraction else whole

@@ -9,7 +9,7 @@ import orjson
 from starlette.responses import Response
 
 from otero.api.prometheus.histogram_json import histogram_texts
-from otero.api.prometheus.numbers import time_text, value_text, value_texts
+from otero.api.prometheus.numbers import time_text, time_texts, value_text, value_texts
 from otero.model.budget import Budget
 from otero.model.histograms import boxed_rows, compacted
 from otero.model.labels import LabelTable
@@ -126,7 +126,7 @@ def _vector(vector: Vector, limit: int) -> bytes:
 @lru_cache(maxsize=32)
 def _moments(steps: Steps) -> tuple[bytes, ...]:
     """What stands before the value of each step, the end of the value before it included."""
-    return tuple(b'"],[%b,"' % time_text(time_ms).encode() for time_ms in steps.times_ms().tolist())
+    return tuple([b'"],[%b,"' % text for text in time_texts(steps.times_ms())])
 
 
 def _matrix(matrix: Matrix, limit: int, budget: Budget | None) -> bytes:
