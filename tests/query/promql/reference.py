@@ -1,9 +1,9 @@
-"""PromQL one sample at a time: slow, obvious, and the judge of the engine in property tests.
+"""PromQL one series and one step at a time: slow, obvious, and the judge of the engine in property tests.
 
-An instant vector is a list of `(labels, value)` in order. It covers what the tests generate, no more.
+An instant vector is a list of `(labels, value)`, a range vector a list of `(labels, [(time, value)])`, a scalar a float.
+Everything about floats but `info`, `limit_ratio`, `anchored`, `smoothed` and the order of results.
 """
 
-import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,15 +12,13 @@ import numpy as np
 from otero.model.labels import LabelTable
 from otero.model.samples import ABSENT, NO_TIME, STALE, SampleBlock
 from otero.query.promql import ast
+from tests.query.promql import reference_functions as functions
+from tests.query.promql.reference_functions import Element, Labels, Refused, key, without_name
 
-Labels = dict[str, str]
-Element = tuple[Labels, float]
+__all__ = ["Element", "Query", "Refused", "Series", "Table", "Unsure", "evaluate", "evaluate_range", "key"]
 
 LOOKBACK_MS = 300_000
-
-
-class Refused(Exception):
-    """The query has no answer on this data."""
+Unsure = functions.Unsure
 
 
 @dataclass
@@ -42,6 +40,13 @@ class Table:
         self.series = [series[index] for index in order]
         self.blocks = [self.blocks[index] for index in order]
         self.ragged = ragged
+
+    def __repr__(self) -> str:
+        rows = "\n".join(
+            f"  {block} {series.labels} {dict(sorted(series.samples.items()))}"
+            for series, block in zip(self.series, self.blocks, strict=True)
+        )
+        return f"Table(ragged={self.ragged}\n{rows})"
 
     def select(self, matchers, start_ms, end_ms, budget):
         budget.check()
@@ -77,273 +82,146 @@ def fits(labels: Labels, matchers) -> bool:
 
 
 def evaluate(expr: ast.Expr, time_ms: int, table: Table) -> Any:
-    """A list of elements, a float, or for a range vector a list of `(labels, [(time, value)])`."""
-    match expr:
-        case ast.NumberLiteral():
-            return expr.value
-        case ast.Paren():
-            return evaluate(expr.expr, time_ms, table)
-        case ast.VectorSelector():
-            return _lookback(expr, time_ms, table)
-        case ast.MatrixSelector():
-            return _range(expr, time_ms, table)
-        case ast.Subquery():
-            return _subquery(expr, time_ms, table)
-        case ast.Unary():
-            value = evaluate(expr.expr, time_ms, table)
-            if expr.op == "+":
-                return value
-            if isinstance(value, float):
-                return -value
-            return distinct([(without_name(labels), -number) for labels, number in value])
-        case ast.Aggregate():
-            return _aggregate(expr, time_ms, table)
-        case ast.Call():
-            return _call(expr, time_ms, table)
-        case ast.Binary():
-            left, right = evaluate(expr.left, time_ms, table), evaluate(expr.right, time_ms, table)
-            if isinstance(left, float) and isinstance(right, float):
-                return _operate(expr.op, left, right)[1]
-            if isinstance(left, float) or isinstance(right, float):
-                return _with_scalar(expr, left, right)
-            if expr.op in ast.SET_OPERATORS:
-                return _sets(expr, left, right)
-            return _matched(expr, left, right)
-    raise NotImplementedError(type(expr))
+    """The answer of an instant query. Raises Refused, and Unsure where rounding decides about the answer."""
+    return Query(table, time_ms, time_ms).value(expr, time_ms)
 
 
-def _moment(node, time_ms: int) -> int:
-    return (time_ms if node.at is None else node.at) - node.offset_ms
+def evaluate_range(expr: ast.Expr, times: list[int], table: Table) -> list[Any]:
+    """The answers of a range query, one per step."""
+    query = Query(table, times[0], times[-1])
+    query.refuse_shared_names(expr, times)
+    return [query.value(expr, time) for time in times]
 
 
-def _lookback(node: ast.VectorSelector, time_ms: int, table: Table) -> list[Element]:
-    end = _moment(node, time_ms)
-    out: list[Element] = []
-    for series in table.series:
-        if fits(series.labels, node.matchers):
-            seen = [time for time in series.samples if end - LOOKBACK_MS < time <= end]
-            if seen and (value := series.samples[max(seen)]) is not None:
-                out.append((series.labels, value))
-    return out
+class Query:
+    """One query over a table; `start_ms` and `end_ms` are what `@ start()` and `@ end()` mean."""
 
+    def __init__(self, table: Table, start_ms: int, end_ms: int) -> None:
+        self._table = table
+        self._edges = {ast.AtEdge.START: start_ms, ast.AtEdge.END: end_ms}
 
-def _range(node: ast.MatrixSelector, time_ms: int, table: Table):
-    end = _moment(node.vector, time_ms)
-    out = []
-    for series in table.series:
-        if fits(series.labels, node.vector.matchers):
-            seen = sorted(time for time in series.samples if end - node.range_ms < time <= end)
-            points = [(time, value) for time in seen if (value := series.samples[time]) is not None]
-            if points:
-                out.append((series.labels, points))
-    return out
+    def value(self, expr: ast.Expr, time_ms: int) -> Any:
+        match expr:
+            case ast.NumberLiteral() | ast.StringLiteral():
+                return expr.value
+            case ast.Paren():
+                return self.value(expr.expr, time_ms)
+            case ast.VectorSelector():
+                return [(labels, value) for labels, _, value in self._newest(expr, time_ms)]
+            case ast.MatrixSelector():
+                return self._range(expr, time_ms)
+            case ast.Subquery():
+                return self._subquery(expr, time_ms)
+            case ast.Unary():
+                value = self.value(expr.expr, time_ms)
+                if expr.op == "+":
+                    return value
+                if isinstance(value, float):
+                    return -value
+                return functions.distinct([(without_name(labels), -number) for labels, number in value])
+            case ast.Aggregate():
+                param = None if expr.param is None else self.value(expr.param, time_ms)
+                return functions.aggregate(expr, self.value(expr.expr, time_ms), param)
+            case ast.Call():
+                return self._call(expr, time_ms)
+            case ast.Binary():
+                left, right = self.value(expr.left, time_ms), self.value(expr.right, time_ms)
+                return functions.binary(expr, left, right)
 
+    def _moment(self, node: ast.VectorSelector | ast.Subquery, time_ms: int) -> int:
+        at = self._edges[node.at] if isinstance(node.at, ast.AtEdge) else node.at
+        return (time_ms if at is None else at) - node.offset_ms
 
-def _subquery(node: ast.Subquery, time_ms: int, table: Table):
-    end = _moment(node, time_ms)
-    start = (end - node.range_ms) // node.step_ms * node.step_ms + node.step_ms
-    out: dict[tuple, tuple[Labels, list[tuple[int, float]]]] = {}
-    for step in range(start, end + 1, node.step_ms):
-        value = evaluate(node.expr, step, table)
-        for labels, number in value:
-            out.setdefault(key(labels), (labels, []))[1].append((step, number))
-    return list(out.values())
+    def _newest(self, node: ast.VectorSelector, time_ms: int) -> list[tuple[Labels, int, float]]:
+        """Labels, time and value of the newest sample of each series, unless it says that the series has ended."""
+        end = self._moment(node, time_ms)
+        out: list[tuple[Labels, int, float]] = []
+        for series in self._table.series:
+            if fits(series.labels, node.matchers):
+                seen = [time for time in series.samples if end - LOOKBACK_MS < time <= end]
+                if seen and (value := series.samples[max(seen)]) is not None:
+                    out.append((series.labels, max(seen), value))
+        return out
 
+    def _range(self, node: ast.MatrixSelector, time_ms: int) -> list[functions.Window]:
+        end = self._moment(node.vector, time_ms)
+        out: list[functions.Window] = []
+        for series in self._table.series:
+            if fits(series.labels, node.vector.matchers):
+                seen = sorted(time for time in series.samples if end - node.range_ms < time <= end)
+                points = [(time, value) for time in seen if (value := series.samples[time]) is not None]
+                if points:
+                    out.append((series.labels, points))
+        return out
 
-_OVER_TIME = {
-    "sum_over_time": math.fsum,
-    "count_over_time": lambda values: float(len(values)),
-    "last_over_time": lambda values: values[-1],
-    "max_over_time": lambda values: _best(values, max),
-}
+    def _subquery(self, node: ast.Subquery, time_ms: int) -> list[functions.Window]:
+        end = self._moment(node, time_ms)
+        times = self._inner_times(node, end, end)
+        self.refuse_shared_names(node.expr, times)
+        out: dict[tuple, functions.Window] = {}
+        for step in times:
+            value = self.value(node.expr, step)
+            for labels, number in [({}, value)] if isinstance(value, float) else value:
+                out.setdefault(key(labels), (labels, []))[1].append((step, number))
+        for _, points in out.values():
+            functions.refuse_close_neighbours(points)
+        return list(out.values())
 
+    @staticmethod
+    def _inner_times(node: ast.Subquery, first_end: int, last_end: int) -> list[int]:
+        """The multiples of the step, after the start of the first window."""
+        step = node.step_ms or 60_000
+        start = (first_end - node.range_ms) // step * step + step
+        return list(range(start, last_end + 1, step))
 
-def _call(node: ast.Call, time_ms: int, table: Table):
-    if node.name == "time":
-        return time_ms / 1000
-    if node.name == "vector":
-        return [({}, evaluate(node.args[0], time_ms, table))]
-    if node.name == "scalar":
-        value = evaluate(node.args[0], time_ms, table)
-        return value[0][1] if len(value) == 1 else math.nan
-    if node.name == "absent":
-        value = evaluate(node.args[0], time_ms, table)
-        return [] if value else [({}, 1.0)]
-    points = evaluate(node.args[0], time_ms, table)
-    keep = node.name == "last_over_time"
-    return distinct(
-        [
-            (labels if keep else without_name(labels), _OVER_TIME[node.name]([value for _, value in samples]))
-            for labels, samples in points
-        ]
-    )
+    def refuse_shared_names(self, expr: ast.Expr, times: list[int]) -> None:
+        """Range functions drop names over all steps at once: series that differ by name only are refused, whether or
+        not they meet at a step. Raises Refused. What the steps themselves say is `value`'s business."""
+        for node in ast.children(expr):
+            if isinstance(expr, ast.Subquery):
+                if times:
+                    ends = [self._moment(expr, time) for time in times]
+                    self.refuse_shared_names(node, self._inner_times(expr, min(ends), max(ends)))
+            else:
+                self.refuse_shared_names(node, times)
+        if not isinstance(expr, ast.Call) or expr.name in functions.KEEP_NAME | {"absent_over_time"}:
+            return
+        if not any(isinstance(arg, (ast.MatrixSelector, ast.Subquery)) for arg in expr.args):
+            return
+        inputs: dict[tuple, set[tuple]] = {}
+        for time in times:
+            for labels, _ in self._over_windows(expr, time):
+                inputs.setdefault(key(without_name(labels)), set()).add(key(labels))
+        if any(len(names) > 1 for names in inputs.values()):
+            raise Refused("same labelset")
 
+    def _over_windows(self, expr: ast.Call, time_ms: int) -> list[Element]:
+        selector = next(arg for arg in expr.args if isinstance(arg, (ast.MatrixSelector, ast.Subquery)))
+        place = selector.vector if isinstance(selector, ast.MatrixSelector) else selector
+        return functions.over_windows(
+            expr, self._arguments(expr, time_ms), time_ms, self._moment(place, time_ms)
+        )
 
-def _aggregate(node: ast.Aggregate, time_ms: int, table: Table) -> list[Element]:
-    param = None if node.param is None else evaluate(node.param, time_ms, table)
-    groups: dict[tuple, tuple[Labels, list[Element]]] = {}
-    for labels, value in evaluate(node.expr, time_ms, table):
-        if node.without:
-            kept = {n: v for n, v in labels.items() if n != "__name__" and n not in node.grouping}
-        else:
-            kept = {n: v for n, v in labels.items() if n in node.grouping}
-        groups.setdefault(key(kept), (kept, []))[1].append((labels, value))
-    out: list[Element] = []
-    for kept, elements in groups.values():
-        values = [value for _, value in elements]
-        if node.op in (ast.AggregateOp.TOPK, ast.AggregateOp.BOTTOMK):
-            sign = -1 if node.op is ast.AggregateOp.TOPK else 1
-            ranked = sorted(
-                elements,
-                key=lambda element: (
-                    math.isnan(element[1]),
-                    0 if math.isnan(element[1]) else sign * element[1],
-                ),
+    def _arguments(self, expr: ast.Call, time_ms: int) -> list[Any]:
+        return [self.value(arg, time_ms) for arg in expr.args]
+
+    def _call(self, expr: ast.Call, time_ms: int) -> Any:
+        if expr.name == "time":
+            return time_ms / 1000
+        if expr.name == "timestamp":
+            arg = expr.args[0]
+            if isinstance(arg, ast.VectorSelector):
+                stamped = [(without_name(labels), at / 1000) for labels, at, _ in self._newest(arg, time_ms)]
+            else:
+                stamped = [(without_name(labels), time_ms / 1000) for labels, _ in self.value(arg, time_ms)]
+            return functions.distinct(stamped)
+        if expr.name in ("absent", "absent_over_time"):
+            found = self.value(expr.args[0], time_ms)
+            return [] if found else [(functions.absent_labels(expr.args[0]), 1.0)]
+        if any(isinstance(arg, (ast.MatrixSelector, ast.Subquery)) for arg in expr.args):
+            out = self._over_windows(expr, time_ms)
+            keep = expr.name in functions.KEEP_NAME
+            return functions.distinct(
+                [(labels if keep else without_name(labels), value) for labels, value in out]
             )
-            out += ranked[: max(int(param), 0)]
-        else:
-            out.append((kept, _reduced(node.op, values, param)))
-    return out
-
-
-def _reduced(op: ast.AggregateOp, values: list[float], param: float | None) -> float:
-    mean = sum(values) / len(values)
-    match op:
-        case ast.AggregateOp.SUM:
-            return math.fsum(values)
-        case ast.AggregateOp.AVG:
-            return math.fsum(values) / len(values)
-        case ast.AggregateOp.COUNT:
-            return float(len(values))
-        case ast.AggregateOp.GROUP:
-            return 1.0
-        case ast.AggregateOp.MIN:
-            return _best(values, min)
-        case ast.AggregateOp.MAX:
-            return _best(values, max)
-        case ast.AggregateOp.STDVAR:
-            return math.fsum((value - mean) ** 2 for value in values) / len(values)
-        case ast.AggregateOp.QUANTILE:
-            assert param is not None
-            ranked = sorted(
-                values, key=lambda value: (not math.isnan(value), 0 if math.isnan(value) else value)
-            )
-            rank = param * (len(ranked) - 1)
-            low, high = int(rank), min(int(rank) + 1, len(ranked) - 1)
-            return ranked[low] * (1 - (rank - low)) + ranked[high] * (rank - low)
-    raise NotImplementedError(op)
-
-
-def _best(values: list[float], choose) -> float:
-    real = [value for value in values if not math.isnan(value)]
-    return choose(real) if real else math.nan
-
-
-def _operate(op: ast.BinaryOp, a: float, b: float) -> tuple[bool, float]:
-    """Whether the element stays in a comparison without `bool`, and the value (of a comparison 0 or 1)."""
-    match op:
-        case ast.BinaryOp.ADD:
-            return True, a + b
-        case ast.BinaryOp.SUB:
-            return True, a - b
-        case ast.BinaryOp.MUL:
-            return True, a * b
-        case ast.BinaryOp.DIV:
-            return True, a / b
-        case ast.BinaryOp.GT:
-            return a > b, float(a > b)
-        case ast.BinaryOp.LE:
-            return a <= b, float(a <= b)
-        case ast.BinaryOp.NE:
-            return a != b, float(a != b)
-    raise NotImplementedError(op)
-
-
-def _with_scalar(expr: ast.Binary, left, right) -> list[Element]:
-    out: list[Element] = []
-    swapped = isinstance(left, float)
-    for labels, value in right if swapped else left:
-        keep, number = _operate(expr.op, left if swapped else value, value if swapped else right)
-        if expr.op not in ast.COMPARISONS or expr.return_bool:
-            out.append((without_name(labels), number))
-        elif keep:
-            out.append((labels, value))
-    return distinct(out)
-
-
-def _signature(labels: Labels, matching: ast.VectorMatching) -> tuple:
-    if matching.on:
-        return key({n: v for n, v in labels.items() if n in matching.labels})
-    return key({n: v for n, v in labels.items() if n != "__name__" and n not in matching.labels})
-
-
-def _sets(expr: ast.Binary, left: list[Element], right: list[Element]) -> list[Element]:
-    matching = expr.matching
-    assert matching is not None
-    on_left = {_signature(labels, matching) for labels, _ in left}
-    on_right = {_signature(labels, matching) for labels, _ in right}
-    if expr.op is ast.BinaryOp.AND:
-        return [element for element in left if _signature(element[0], matching) in on_right]
-    if expr.op is ast.BinaryOp.UNLESS:
-        return [element for element in left if _signature(element[0], matching) not in on_right]
-    return distinct(left + [element for element in right if _signature(element[0], matching) not in on_left])
-
-
-def _matched(expr: ast.Binary, left: list[Element], right: list[Element]) -> list[Element]:
-    matching = expr.matching
-    assert matching is not None
-    swapped = matching.card is ast.Cardinality.ONE_TO_MANY
-    many, one = (right, left) if swapped else (left, right)
-    if not many or not one:
-        return []
-    by_signature: dict[tuple, Element] = {}
-    for element in one:
-        signature = _signature(element[0], matching)
-        if signature in by_signature:
-            raise Refused("duplicate series on the one side")
-        by_signature[signature] = element
-    met: set[tuple] = set()
-    out: list[Element] = []
-    for labels, value in many:
-        signature = _signature(labels, matching)
-        if signature not in by_signature:
-            continue
-        other_labels, other = by_signature[signature]
-        a, b = (other, value) if swapped else (value, other)
-        keep, number = _operate(expr.op, a, b)
-        result = dict(labels)
-        if expr.op not in ast.COMPARISONS or expr.return_bool:
-            result.pop("__name__", None)
-        if matching.card is ast.Cardinality.ONE_TO_ONE:
-            result = {
-                n: v
-                for n, v in result.items()
-                if (n in matching.labels if matching.on else n not in matching.labels)
-            }
-        for name in matching.include:
-            result.pop(name, None)
-            if name in other_labels:
-                result[name] = other_labels[name]
-        mark = signature if matching.card is ast.Cardinality.ONE_TO_ONE else (signature, key(result))
-        if mark in met:
-            raise Refused("multiple matches")
-        met.add(mark)
-        if expr.op not in ast.COMPARISONS or expr.return_bool:
-            out.append((result, number))
-        elif keep:
-            out.append((result, a))
-    return distinct(out)
-
-
-def without_name(labels: Labels) -> Labels:
-    return {name: value for name, value in labels.items() if name != "__name__"}
-
-
-def key(labels: Labels) -> tuple:
-    return tuple(sorted(labels.items()))
-
-
-def distinct(elements: list[Element]) -> list[Element]:
-    if len({key(labels) for labels, _ in elements}) < len(elements):
-        raise Refused("same labelset")
-    return elements
+        return functions.instant(expr.name, self._arguments(expr, time_ms), time_ms)
