@@ -9,6 +9,7 @@ import itertools
 import json
 import math
 import random
+import re
 import shutil
 import subprocess
 import time
@@ -21,7 +22,7 @@ from urllib.request import Request, urlopen
 
 import cramjam
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from otero.model.samples import STALE
@@ -73,7 +74,14 @@ def data() -> Table:
         for at in range(0, 1_200_000, 30_000):
             each.samples[BASE_MS + at + 237] = (len(series) - 10) * float(at // 10_000)
         series.append(each)
-    return Table(series, [draw.randrange(3) for _ in series], ragged=True)
+    return Fixed(series, [draw.randrange(3) for _ in series], ragged=True)
+
+
+class Fixed(Table):
+    """The same at every run, so that messages need not show it."""
+
+    def __repr__(self) -> str:
+        return "data()"
 
 
 def write_request(table: Table) -> bytes:
@@ -132,6 +140,14 @@ def ask(url: str, path: str, **params: Any) -> list[dict[str, Any]] | None:
             answer = json.load(error)
         assert answer["errorType"] == "execution", answer
         return None
+
+
+_FILTER = re.compile(r"(==|!=|<=|>=|<|>) (?!bool)")
+
+
+def laxer(text: str, wanted: object, theirs: object) -> bool:
+    """Whether Prometheus 2 answers what Prometheus 3 refuses: there, elements that a comparison drops match nothing."""
+    return wanted is None and theirs is not None and _FILTER.search(text) is not None
 
 
 def compare(got: list[Element] | None, want: list[Element] | None, about: object) -> None:
@@ -201,6 +217,8 @@ def test_instant_queries(
     wanted = wanted_instant(table, text, time_ms)
     answer = ask(url, "query", query=text, time=time_ms / 1000)
     theirs = None if answer is None else [(row["metric"], float(row["value"][1])) for row in answer]
+    if laxer(text, wanted, theirs):
+        return
     compare(theirs, wanted, text)
     if "rate(" not in text and "increase(" not in text:
         compare(found_instant(table, text, time_ms), theirs, text)
@@ -212,9 +230,13 @@ def test_range_queries(
     prometheus: tuple[str, Table], old_extrapolation: None, text: str, step_s: int
 ) -> None:
     url, table = prometheus
+    # There, the window of a range function that looks at the step's time moves in spite of @.
+    assume(not ("predict_linear" in text and "@" in text))
     times = list(range(BASE_MS + 137_000, BASE_MS + 1_400_000, step_s * 1000))
     wanted = wanted_range(table, text, times)
     answer = ask(url, "query_range", query=text, start=times[0] / 1000, end=times[-1] / 1000, step=step_s)
+    if laxer(text, wanted, answer):
+        return
     ours = None
     if "rate(" not in text and "increase(" not in text:
         ours = found_range(table, text, times)
