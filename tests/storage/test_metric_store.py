@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from otero.clock import ManualClock
-from otero.errors import Conflict
+from otero.errors import Conflict, LimitExceeded
 from otero.model.budget import Budget
 from otero.model.histograms import Histograms, box, boxed_rows, is_boxed
 from otero.model.labels import LabelBytes, decode_labels, encode_labels
@@ -540,3 +540,21 @@ def test_a_data_directory_of_schema_1_is_upgraded_in_place(tmp_path: Path) -> No
             wanted[name[0]][clock.now_ms()] = described(held, 0)
             assert contents(store, METRIC_A, 0, clock.now_ms()) == wanted
         clock.advance(1000)
+
+
+def test_what_the_engine_has_too_much_of_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    clock = ManualClock(NOW_MS)
+    first_ms = NOW_MS - 40 * HOUR_MS
+    with opened(tmp_path, clock) as store:
+        refs = store.registry.resolve([key("m", number) for number in range(100)])
+        times = np.repeat(first_ms + np.arange(2000) * 1000, len(refs))
+        store.append(MetricBatch(np.tile(refs, 2000), times, np.ones(len(times))))
+    everything = [Matcher("__name__", MatchOp.EQUAL, "m")]
+    with opened(tmp_path, clock) as store:
+        budget = Budget(clock, timeout_s=60, max_samples=10_000)
+        with pytest.raises(LimitExceeded, match=r"about 1\d\d,\d\d\d of at most 10,000"):
+            store.select(everything, first_ms, NOW_MS, budget)
+        assert budget.peak_samples == 0
+        one = [*everything, Matcher("n", MatchOp.EQUAL, "7")]
+        budget = Budget(clock, timeout_s=60, max_samples=4000)
+        assert sum(block.sample_count for block in store.select(one, first_ms, NOW_MS, budget)) == 2000

@@ -5,6 +5,8 @@ import threading
 from otero.clock import Clock
 from otero.errors import Cancelled, LimitExceeded, TimedOut
 
+SURE = 4
+
 
 class Budget:
     """Time and samples that one query may use. Storage and engine call `check` between slices of work.
@@ -40,11 +42,21 @@ class Budget:
         self.samples += samples
         self.peak_samples = max(self.peak_samples, self.samples)
         if self.samples > self.max_samples:
-            raise LimitExceeded(
-                "query processing would load too many samples into memory in query execution"
-                f" ({self.samples:,} of at most {self.max_samples:,}; setting query.max_samples)"
-            )
+            raise _too_many(f"{self.samples:,}", self.max_samples)
+
+    def foresee(self, samples: int) -> None:
+        """Samples that are about to be loaded, by an estimate that may be `SURE` times too high; raises LimitExceeded when
+        they cannot fit."""
+        if samples > SURE * max(self.max_samples - self.samples, 0):
+            raise _too_many(f"about {samples + self.samples:,}", self.max_samples)
 
     def release(self, samples: int) -> None:
         """Samples that are no longer held."""
         self.samples -= samples
+
+
+def _too_many(samples: str, limit: int) -> LimitExceeded:
+    return LimitExceeded(
+        "query processing would load too many samples into memory in query execution"
+        f" ({samples} of at most {limit:,}; setting query.max_samples)"
+    )

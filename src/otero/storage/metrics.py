@@ -40,7 +40,7 @@ from otero.storage.journal_metrics import MetricWriter
 from otero.storage.lock import DirectoryLock
 from otero.storage.migrate import migrate, set_retention
 from otero.storage.registry import SeriesRegistry
-from otero.storage.series import StoredSeries
+from otero.storage.series import FoundSeries, StoredSeries
 from otero.telemetry import REGISTRY, rejected
 
 _log = logging.getLogger(__name__)
@@ -54,6 +54,8 @@ _BYTES_PER_LOADED_SAMPLE = 6
 _MAX_WAITING_EXEMPLARS = 100_000
 _MINUTE_MS = 60_000
 _DAY_MS = 86_400_000
+_GRANULE = 8192
+"""Rows of the table of samples that its index tells apart."""
 _NEVER = -(1 << 63)
 
 FLUSH_SECONDS = Histogram(
@@ -364,6 +366,7 @@ class MetricStore:
         found = self._stored.matching(matchers, start_ms, until_ms, budget)
         if not len(found.ids):
             return head.blocks
+        self._foresee(found, start_ms, until_ms, budget)
         rows = self._rows(
             "metric IN {metrics:Array(String)} AND series IN {ids:Array(UInt64)}"
             " AND time >= {from:Int64} AND time <= {until:Int64}",
@@ -373,6 +376,31 @@ class MetricStore:
         if not len(rows.series):
             return head.blocks
         return self._joined(head.blocks, head.block_refs, found.ids, found.labels(), rows)
+
+    def _foresee(self, found: FoundSeries, start_ms: int, until_ms: int, budget: Budget) -> None:
+        """Refuse what cannot fit before anything is read.
+
+        The index counts in granules. With the series named it tells at most how many rows there are; with the metrics
+        alone nearly exactly how many rows those have, of which the series have their share. Both must be too many.
+        """
+        span: dict[str, Parameter] = {"metrics": found.metrics, "from": start_ms, "until": until_ms}
+        where = "metric IN {metrics:Array(String)} AND time >= {from:Int64} AND time <= {until:Int64}"
+        room = budget.max_samples - budget.samples
+        rows, parts = self._estimated(where, span)
+        # Of each metric, a part may have one granule too many at either end.
+        rows -= 2 * _GRANULE * parts * len(found.metrics)
+        if rows <= room:
+            return
+        of_metrics = self._stored.count(found.metrics, start_ms, until_ms)
+        share = rows * len(found.ids) // max(of_metrics, len(found.ids))
+        if share > room:
+            named = f"{where} AND series IN {{ids:Array(UInt64)}}"
+            budget.foresee(min(share, self._estimated(named, {**span, "ids": found.ids.tolist()})[0]))
+
+    def _estimated(self, where: str, parameters: Mapping[str, Parameter]) -> tuple[int, int]:
+        """Rows in the granules that a read would touch, and the number of parts."""
+        table = self.engine.table(f"EXPLAIN ESTIMATE SELECT series FROM samples WHERE {where}", parameters)
+        return sum(table["rows"].to_pylist()), sum(table["parts"].to_pylist())
 
     def _joined(
         self,

@@ -55,6 +55,15 @@ class StoredSeries:
             return self._found("1", {}, budget)
         return self._found("id IN {ids:Array(UInt64)}", {"ids": ids.tolist()}, budget)
 
+    def count(self, metrics: Sequence[str], start_ms: int, end_ms: int) -> int:
+        """How many series of these metrics had a sample on a day of the range."""
+        table = self._engine.table(
+            "SELECT uniqExact(id) AS size FROM series WHERE metric IN {metrics:Array(String)}"
+            " AND day >= {from:Int32} AND day <= {until:Int32}",
+            {"metrics": list(metrics), **_days(start_ms, end_ms)},
+        )
+        return int(table["size"][0].as_py())
+
     def _found(
         self, condition: str, parameters: Mapping[str, Parameter], budget: Budget | None
     ) -> FoundSeries:
