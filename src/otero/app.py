@@ -26,6 +26,9 @@ from otero.http_client import Hosts
 from otero.http_server import Access, HttpServer, Tls, bind, is_loopback, split_listen
 from otero.ingest.host import HostCollector
 from otero.ingest.intake import Intake
+from otero.ingest.receivers.otlp.doors import OtlpDoors
+from otero.ingest.receivers.otlp.export import OtlpExport
+from otero.ingest.receivers.otlp_metrics.receiver import OtlpMetrics
 from otero.ingest.receivers.pushgateway import Pushgateway, PushgatewayReceiver
 from otero.ingest.receivers.remote_write import RemoteWriteReceiver
 from otero.ingest.scrape.config import ScrapeConfig
@@ -35,6 +38,7 @@ from otero.query.promql.engine import Engine
 from otero.remote.sender import RemoteWriter
 from otero.storage.metrics import MetricStore, StorageSettings, StoreCollector
 from otero.storage.push_groups import PushGroupTable
+from otero.storage.records import RecordStorage
 from otero.storage.state import State
 from otero.telemetry import REGISTRY
 
@@ -63,14 +67,17 @@ class Otero:
         with contextlib.ExitStack() as undo:
             self._socket = bind(config.listen)
             undo.callback(self._socket.close)
+            self._otlp_doors = OtlpDoors(config.receivers.otlp, access, insecure=insecure)
+            undo.callback(self._otlp_doors.close)
             self._push_socket = None if push is None else bind(push.endpoint)
             if self._push_socket is not None:
                 undo.callback(self._push_socket.close)
-            self.store = MetricStore(_storage_settings(config), clock)
+            self.store, self.records = _storage(config, clock)
             undo.callback(self.store.stop)
+            undo.callback(self.records.stop)
             self.state = State.beside(Path(config.storage.path))
             undo.pop_all()
-        self.intake = Intake(self.store)
+        self.intake = Intake(self.store, self.records.stores)
         self.scrapes = ScrapeManager(self.intake, clock, hosts=Hosts(config.hosts))
         self.pushgateway = Pushgateway(
             push or PushgatewayReceiver(), PushGroupTable(self.state), self.intake, clock
@@ -84,6 +91,21 @@ class Otero:
         )
         self.remote_writer = RemoteWriter(
             self.store, clock, max_bytes=config.storage.remote_write_max_bytes, hosts=Hosts(config.hosts)
+        )
+        retention = config.storage.retention
+        self.otlp_metrics = OtlpMetrics(
+            self.intake,
+            clock,
+            config.prometheus.otlp,
+            retention_ms=retention.metrics,
+            lookback_ms=config.query.lookback_delta,
+        )
+        self.otlp = OtlpExport(
+            self.intake,
+            clock,
+            self.otlp_metrics.write,
+            self.records.seen_metrics,
+            retention_ms={"logs": retention.logs, "traces": retention.traces},
         )
         self.engine = Engine(
             self.store,
@@ -104,7 +126,9 @@ class Otero:
             engine=self.engine,
             queries=self.queries,
             scrapes=self.scrapes,
+            records=self.records,
             remote_write=self.remote_write,
+            otlp=self.otlp,
             pushgateway=self.pushgateway,
             lifecycle=self,
             flags=flags,
@@ -136,6 +160,7 @@ class Otero:
             doors.append(("pushgateway", self._address(push.endpoint if push else "", self._push_socket)))
         self.doors = tuple(doors)
         await asyncio.to_thread(self.store.start)
+        self.records.start()
         self._collector = StoreCollector(self.store)
         REGISTRY.register(self._collector)
         # What is loaded by now stays: looking through it again and again for garbage would cost more than any garbage.
@@ -143,6 +168,7 @@ class Otero:
         gc.freeze()
         gc.set_threshold(20_000, 20, 20)
         await self.pushgateway.start()
+        self.doors = (*self.doors, *await self._otlp_doors.start(self.otlp))
         self.ready = True
         await self._apply_remote_write()
         await self.scrapes.apply(self._scrape_configs())
@@ -157,12 +183,15 @@ class Otero:
         if self.host is not None:
             await self.host.stop()
         await self.scrapes.stop()
+        await self._otlp_doors.stop()
         if self._push_server is not None:
             await self._push_server.stop()
         await self.remote_writer.stop()
         await self._server.stop()
         await self.pushgateway.stop()
         self.queries.close()
+        self.otlp.close()
+        await asyncio.to_thread(self.records.stop)
         await asyncio.to_thread(self.store.stop)
         self.state.close()
 
@@ -180,6 +209,8 @@ class Otero:
             for problem in config.warnings:
                 _log.warning("%s", problem)
             needs_restart = _fixed_settings(self.config, config)
+            if config.prometheus.otlp != self.config.prometheus.otlp:
+                self.otlp_metrics.configure(config.prometheus.otlp)
             self.config = config
             await self._apply_remote_write()
             await self.scrapes.apply(self._scrape_configs())
@@ -289,6 +320,25 @@ def access_of(config: Config, *, insecure: bool) -> Access:
         check_host=not insecure,
         allowed_hosts=frozenset(config.auth.allowed_hosts),
     )
+
+
+def _storage(config: Config, clock: Clock) -> tuple[MetricStore, RecordStorage]:
+    """Metrics, log records and spans, all in one data directory."""
+    settings, retention = _storage_settings(config), config.storage.retention
+    store = MetricStore(settings, clock)
+    try:
+        records = RecordStorage(
+            store.engine,
+            settings.path / "journal",
+            clock,
+            retention_ms={"logs": retention.logs, "traces": retention.traces},
+            journal_max_bytes=settings.journal_max_bytes,
+            fsync=settings.fsync,
+        )
+    except BaseException:
+        store.stop()
+        raise
+    return store, records
 
 
 def _storage_settings(config: Config) -> StorageSettings:

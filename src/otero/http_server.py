@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import ipaddress
 import logging
+import re
 import socket
 import ssl
 import tempfile
@@ -81,16 +82,22 @@ class Access:
     tokens          accepted bearer tokens.
     check_host      refuse a Host header that is not this machine's, which stops DNS rebinding of an open loopback port.
     allowed_hosts   further names under which the server may be addressed.
+    origins         what the origin of a web page of another site must match so that it may send.
     """
 
     users: Mapping[str, str] = field(default_factory=dict)
     tokens: Sequence[str] = ()
     check_host: bool = True
     allowed_hosts: frozenset[str] = frozenset()
+    origins: re.Pattern[str] | None = None
 
     @property
     def needs_credentials(self) -> bool:
         return bool(self.users or self.tokens)
+
+    def trusts(self, origin: str) -> bool:
+        """Whether pages of another site may send because they were named."""
+        return self.origins is not None and self.origins.fullmatch(origin) is not None
 
 
 def split_listen(listen: str) -> tuple[str, int]:
@@ -130,6 +137,52 @@ def bind(listen: str) -> socket.socket:
     return server
 
 
+class Authenticator:
+    """Checks credentials, the same on every door; remembers passwords that it has hashed."""
+
+    def __init__(self, access: Access) -> None:
+        self._access = access
+        self._known: OrderedDict[bytes, bool] = OrderedDict()
+        self._token_digests = tuple(hashlib.sha256(token.encode()).digest() for token in access.tokens)
+
+    @property
+    def needs_credentials(self) -> bool:
+        return self._access.needs_credentials
+
+    async def accepts(self, header: str) -> bool:
+        """Whether this Authorization header, or metadata, lets in."""
+        scheme, _, credentials = header.partition(" ")
+        credentials = credentials.strip()
+        match scheme.lower():
+            case "bearer":
+                digest = hashlib.sha256(credentials.encode("utf-8", "replace")).digest()
+                matches = [hmac.compare_digest(digest, known) for known in self._token_digests]
+                return any(matches)
+            case "basic":
+                return await self._password_fits(credentials)
+            case _:
+                return False
+
+    async def _password_fits(self, credentials: str) -> bool:
+        try:
+            user, _, password = base64.b64decode(credentials, validate=True).decode().partition(":")
+        except (binascii.Error, ValueError):
+            return False
+        known_hash = self._access.users.get(user)
+        # An unknown user costs as much time as a known one, so that names cannot be found out by the clock.
+        hashed = known_hash or "$2b$10$abcdefghijklmnopqrstuuMPIhPFK5XdXv2yDFQ0bRLvzZ0j6AxNO"
+        key = hashlib.sha256(b"\0".join((user.encode(), password.encode(), hashed.encode()))).digest()
+        if key not in self._known:
+            try:
+                fits = await asyncio.to_thread(bcrypt.checkpw, password.encode()[:72], hashed.encode())
+            except ValueError:
+                fits = False
+            self._known[key] = fits and known_hash is not None
+            while len(self._known) > _PASSWORD_CACHE:
+                self._known.popitem(last=False)
+        return self._known[key]
+
+
 class Gate:
     """ASGI middleware: lets in whom `Access` allows; others get 401 or 403 and are counted."""
 
@@ -137,8 +190,7 @@ class Gate:
         self._app = app
         self._access = access
         self._realm = realm
-        self._known: OrderedDict[bytes, bool] = OrderedDict()
-        self._token_digests = tuple(hashlib.sha256(token.encode()).digest() for token in access.tokens)
+        self._authenticator = Authenticator(access)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -170,10 +222,11 @@ class Gate:
             and origin != "null"
             and scope.get("method") not in _SAFE_METHODS
             and urlsplit(origin).netloc != host
+            and not self._access.trusts(origin)
         ):
             rejected("http", "foreign_origin")
             return PlainTextResponse("A page of another site may not change anything here.\n", 403)
-        if self._access.needs_credentials and not await self._authenticated(
+        if self._access.needs_credentials and not await self._authenticator.accepts(
             headers.get(b"authorization", "")
         ):
             rejected("http", "unauthorized")
@@ -186,38 +239,6 @@ class Gate:
         name = (urlsplit(f"//{host}").hostname or "") if host else ""
         server = scope.get("server") or ("", 0)
         return name in _LOCAL_NAMES or name == server[0] or name in self._access.allowed_hosts
-
-    async def _authenticated(self, header: str) -> bool:
-        scheme, _, credentials = header.partition(" ")
-        credentials = credentials.strip()
-        match scheme.lower():
-            case "bearer":
-                digest = hashlib.sha256(credentials.encode("utf-8", "replace")).digest()
-                matches = [hmac.compare_digest(digest, known) for known in self._token_digests]
-                return any(matches)
-            case "basic":
-                return await self._password_fits(credentials)
-            case _:
-                return False
-
-    async def _password_fits(self, credentials: str) -> bool:
-        try:
-            user, _, password = base64.b64decode(credentials, validate=True).decode().partition(":")
-        except (binascii.Error, ValueError):
-            return False
-        known_hash = self._access.users.get(user)
-        # An unknown user costs as much time as a known one, so that names cannot be found out by the clock.
-        hashed = known_hash or "$2b$10$abcdefghijklmnopqrstuuMPIhPFK5XdXv2yDFQ0bRLvzZ0j6AxNO"
-        key = hashlib.sha256(b"\0".join((user.encode(), password.encode(), hashed.encode()))).digest()
-        if key not in self._known:
-            try:
-                fits = await asyncio.to_thread(bcrypt.checkpw, password.encode()[:72], hashed.encode())
-            except ValueError:
-                fits = False
-            self._known[key] = fits and known_hash is not None
-            while len(self._known) > _PASSWORD_CACHE:
-                self._known.popitem(last=False)
-        return self._known[key]
 
 
 def measured(

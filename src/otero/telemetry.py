@@ -28,6 +28,12 @@ REJECTED: Final = Counter(
 INGESTED: Final = Counter(
     "otero_ingested_samples", "Samples that were accepted, by door.", ["door"], registry=REGISTRY
 )
+INGESTED_RECORDS: Final = Counter(
+    "otero_ingested_records",
+    "Log records and spans that were accepted, by door and signal.",
+    ["door", "signal"],
+    registry=REGISTRY,
+)
 SCRAPES: Final = Counter("otero_scrapes", "Scrapes by outcome: ok or failed.", ["outcome"], registry=REGISTRY)
 HTTP_SECONDS: Final = Histogram(
     "otero_http_request_duration_seconds",

@@ -53,7 +53,7 @@ def test_every_key_of_the_contract_is_taken(tmp_path: Path) -> None:
         slis: slis.yml
         slos: slos.yml
         probes: {}
-        receivers: {jaeger: {protocols: {thrift_compact: {}}}, pushgateway: {}}
+        receivers: {jaeger: {protocols: {thrift_compact: {}}}, pushgateway: {}, otlp: {protocols: {grpc: }}}
         tickets: {}
         hosts: {"app": 127.0.0.1, "app:5000": 127.0.0.1:15000}
         storage: {engine: embedded, path: data, retention: {metrics: 30d, logs: 14d, traces: 7d}}
@@ -93,6 +93,34 @@ def test_receivers_open_by_key_and_by_flag(tmp_path: Path) -> None:
         'receivers.pushgateway.endpoint: expected HOST:PORT, such as 127.0.0.1:9090, found "here"'
         in refusal(bad)
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "grpc", "http"),
+    [
+        ("otlp:", "127.0.0.1:4317", "127.0.0.1:4318"),
+        ("otlp: {protocols: }", "127.0.0.1:4317", "127.0.0.1:4318"),
+        ("otlp: {protocols: {}}", "", ""),
+        ("otlp: {protocols: {grpc: }}", "127.0.0.1:4317", ""),
+        ("otlp: {protocols: {grpc: , http: {endpoint: '[::1]:14318'}}}", "127.0.0.1:4317", "[::1]:14318"),
+    ],
+)
+def test_the_doors_of_otlp_are_those_that_are_named(text: str, grpc: str, http: str, tmp_path: Path) -> None:
+    receiver = load(write(tmp_path, "otero.yml", f"receivers:\n  {text}\n")).receivers.otlp
+    assert receiver is not None
+    protocols = receiver.protocols
+    assert ("" if protocols.grpc is None else protocols.grpc.endpoint) == grpc
+    assert ("" if protocols.http is None else protocols.http.endpoint) == http
+
+
+def test_receivers_of_the_command_line(tmp_path: Path) -> None:
+    path = write(tmp_path, "otero.yml", "receivers: {otlp: {protocols: {http: }}}")
+    assert load(receivers=["otlp"]).receivers.otlp is not None
+    receiver = load(path, receivers=["otlp"]).receivers.otlp
+    assert receiver is not None
+    assert receiver.protocols.grpc is None, "what the file says of it stays"
+    with pytest.raises(BadConfig, match='did you mean "otlp"'):
+        load(receivers=["otpl"])
 
 
 def test_prometheus_may_stand_inline_and_keeps_its_lines(tmp_path: Path) -> None:

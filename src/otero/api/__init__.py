@@ -27,6 +27,8 @@ from otero.api.prometheus.targets import TargetRoutes
 from otero.api.pushgateway import METHODS, PATH, PushRoutes, push_problem
 from otero.errors import NotFound, Unavailable
 from otero.http_server import Access, Gate, SecurityHeaders, measured
+from otero.ingest.receivers.otlp.config import OtlpHttp
+from otero.ingest.receivers.otlp.http_door import routes as otlp_routes
 from otero.telemetry import REGISTRY
 
 Handler = Callable[[Request], Awaitable[Response]]
@@ -85,6 +87,7 @@ def build_api(context: ApiContext, access: Access, headers: Mapping[str, str]) -
         ),
         *(_route(path, handler, methods, plain_problem, None) for path, handler, methods in plain),
         _route(PATH, push.change, METHODS, push_problem, context),
+        *otlp_routes(context.otlp, OtlpHttp().max_request_body_size, lambda: context.lifecycle.ready),
         *NativeApi(context).routes(),
         Route("/api/{rest:path}", measured("/api/{rest}", _answering(_unknown, prometheus_problem, None))),
         Route("/", measured("/", _front_page), methods=["GET"]),

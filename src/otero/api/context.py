@@ -6,11 +6,13 @@ from typing import Protocol
 
 from otero.api.queries import QueryPool
 from otero.clock import Clock
+from otero.ingest.receivers.otlp.export import OtlpExport
 from otero.ingest.receivers.pushgateway import Pushgateway
 from otero.ingest.receivers.remote_write import RemoteWriteReceiver
 from otero.ingest.scrape.manager import ScrapeManager
 from otero.query.promql.engine import Engine
 from otero.storage.metrics import MetricStore
+from otero.storage.records import RecordStorage
 from otero.storage.state import State
 
 
@@ -58,7 +60,9 @@ class ApiContext:
     engine: Engine
     queries: QueryPool
     scrapes: ScrapeManager
+    records: RecordStorage
     remote_write: RemoteWriteReceiver
+    otlp: OtlpExport
     pushgateway: Pushgateway
     lifecycle: Lifecycle
     flags: Mapping[str, str]

@@ -84,7 +84,7 @@ def serve(
     listen
         HOST:PORT of the main port (default: 127.0.0.1:9090).
     receiver
-        Open a receiver on its usual port, such as pushgateway (9091).
+        Open a receiver on its usual ports, or fail: otlp (4317 gRPC, 4318 HTTP), pushgateway (9091).
     web_config
         Prometheus' web configuration file: TLS and basic authentication.
     enable_feature
@@ -182,6 +182,32 @@ def query(
         print(f"otero query: --format is table, json or csv, not {output}", file=sys.stderr)
         sys.exit(2)
     run(expr, Client(url, token), time_=time, start=start, end=end, step=step, format_=output)
+
+
+@app.command
+def trace(
+    trace_id: str,
+    *,
+    output: Annotated[str, Parameter(name="--format", help="tree or json.")] = "tree",
+    url: Url = None,
+    token: Token = None,
+) -> None:
+    """Show a trace: its spans as a tree, with bars for when they ran, durations and errors.
+
+    Example: `otero trace 4bf92f3577b34da6a3ce929d0e0e4736`
+
+    Parameters
+    ----------
+    trace_id
+        Its id in hexadecimal, as it stands in logs and headers.
+    """
+    from otero.cli.client import Client
+    from otero.cli.trace import trace as run
+
+    if output not in ("tree", "json"):
+        print(f"otero trace: --format is tree or json, not {output}", file=sys.stderr)
+        sys.exit(2)
+    run(trace_id, Client(url, token), output)
 
 
 @app.command

@@ -15,7 +15,8 @@ def backup(directory: Path, client: Client) -> None:
     with Console(stderr=True).status("writing and checking the backup …"):
         report = client.post("/api/otero/v1/backup", {"directory": str(directory.resolve())})
     print(
-        f"backup in {report['directory']}: {report['samples']:,} samples, {decimal(report['bytes'])},"
+        f"backup in {report['directory']}: {report['samples']:,} samples, {report['logs']:,} log records,"
+        f" {report['spans']:,} spans, {decimal(report['bytes'])},"
         f" written and checked in {report['seconds']:.1f} s"
     )
 
@@ -25,6 +26,7 @@ def restore(directory: Path, data: Path) -> None:
     with Console(stderr=True).status("restoring …"):
         report = restore_data(directory, data)
     print(
-        f"restored {report.samples:,} samples into {data}; start with: otero serve --data {data}",
+        f"restored {report.samples:,} samples, {report.logs:,} log records, {report.spans:,} spans into {data};"
+        f" start with: otero serve --data {data}",
         file=sys.stdout,
     )

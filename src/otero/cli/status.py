@@ -35,6 +35,14 @@ def status(client: Client) -> int:
         ),
         ("journal", decimal(storage["journal_bytes"])),
         ("engine behind by", f"{storage['engine_lag_s']:.0f} s"),
+        *(
+            (
+                f"{signal} waiting",
+                f"{found['waiting']:,} for {found['engine_lag_s']:.0f} s, journal {decimal(found['journal_bytes'])}"
+                + ("" if found["writable"] else ", REFUSED (the server's log says why)"),
+            )
+            for signal, found in answer["records"].items()
+        ),
         ("writes", "accepted" if storage["writable"] else "REFUSED (the server's log says why)"),
         ("memory", decimal(answer["resident_bytes"])),
         ("CPU used", f"{answer['cpu_seconds']:.1f} s"),
@@ -43,4 +51,5 @@ def status(client: Client) -> int:
     for name, value in rows:
         table.add_row(Text(name, style="dim"), Text(value))
     Console(soft_wrap=True).print(table)
-    return 0 if answer["ready"] and storage["writable"] else 1
+    writable = storage["writable"] and all(found["writable"] for found in answer["records"].values())
+    return 0 if answer["ready"] and writable else 1

@@ -7,8 +7,9 @@ import msgspec
 from msgspec.structs import replace
 
 from otero.errors import BadField
+from otero.ingest.receivers.otlp.config import OtlpReceiver
 from otero.ingest.receivers.pushgateway import PushgatewayReceiver
-from otero.source import Unserved
+from otero.source import Present, Unserved
 from otero.source.reader import did_you_mean
 
 _LATER = "a later release serves it"
@@ -16,10 +17,11 @@ Later = Annotated[dict[str, Any] | None, Unserved(_LATER)]
 
 
 class Receivers(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One key per receiver, in the names and shape of the OpenTelemetry Collector's; absent means closed."""
+    """One key per receiver, in the names and shape of the OpenTelemetry Collector's; absent means closed, but for OTLP,
+    whose usual ports open on loopback where they are free."""
 
+    otlp: Annotated[OtlpReceiver | None, Present()] = None
     pushgateway: PushgatewayReceiver | None = None
-    otlp: Later = None
     jaeger: Later = None
     zipkin: Later = None
     awsxray: Later = None
@@ -39,7 +41,7 @@ class Receivers(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     envoyals: Later = None
 
 
-SERVED: dict[str, type[msgspec.Struct]] = {"pushgateway": PushgatewayReceiver}
+SERVED: dict[str, type[msgspec.Struct]] = {"otlp": OtlpReceiver, "pushgateway": PushgatewayReceiver}
 """The receivers that can be opened, with their settings."""
 
 

@@ -1,7 +1,7 @@
 """The one door for writes: whatever comes in, by whichever protocol, passes here on its way to storage."""
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -11,7 +11,8 @@ from prometheus_client import Counter
 from otero.errors import OteroError
 from otero.model.labels import LabelBytes
 from otero.model.metrics import MetricBatch
-from otero.telemetry import INGESTED, rejected
+from otero.model.records import RecordBatch, Signal
+from otero.telemetry import INGESTED, INGESTED_RECORDS, rejected
 
 _SLICE = 2000
 """Series resolved per turn of the lock: a target with 100,000 new series must not hold up the others."""
@@ -37,11 +38,18 @@ class Store(Protocol):
     def append(self, batch: MetricBatch) -> None: ...
 
 
+class RecordStore(Protocol):
+    """What the doors use of `storage.signals.SignalStore`."""
+
+    def append(self, batch: RecordBatch) -> bool: ...
+
+
 class Intake:
     """Counts and hands on. Safe for many threads; storage sees one writer at a time."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, records: Mapping[Signal, RecordStore] | None = None) -> None:
         self._store = store
+        self._records = records or {}
         self._lock = threading.Lock()
         self._accepted: dict[str, Counter] = {}
 
@@ -75,3 +83,19 @@ class Intake:
         if counter is None:
             counter = self._accepted[door] = INGESTED.labels(door)
         counter.inc(len(batch))
+
+    def write_records(self, signal: Signal, batch: RecordBatch, door: str) -> bool:
+        """Store a request of log records or spans; when this returns, it is acknowledged. False when it came already.
+
+        Raises what the store raises, after counting.
+        """
+        try:
+            new = self._records[signal].append(batch)
+        except OteroError:
+            rejected(door, "unavailable", batch.records)
+            raise
+        if new:
+            INGESTED_RECORDS.labels(door, signal).inc(batch.records)
+        else:
+            rejected(door, "duplicate", batch.records)
+        return new

@@ -4,7 +4,7 @@
 """
 
 from otero.source.nodes import MAX_BYTES, List, Map, Node, Scalar, locate, plain
-from otero.source.reader import FAILED, Reader, Unserved, did_you_mean
+from otero.source.reader import FAILED, Present, Reader, Unserved, did_you_mean
 from otero.source.texts import exists, is_file, parse, read_file
 from otero.source.yaml_text import parse_yaml
 
@@ -16,6 +16,7 @@ __all__ = [
     "List",
     "Map",
     "Node",
+    "Present",
     "Reader",
     "Scalar",
     "Unserved",

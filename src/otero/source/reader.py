@@ -37,12 +37,19 @@ class Unserved:
 
 
 @dataclass(frozen=True, slots=True)
+class Present:
+    """Marks an optional Struct (`Annotated[X | None, Present()]`) that a key without a value stands for too, with its
+    defaults: `grpc:` alone opens that door, as the OpenTelemetry Collector has it."""
+
+
+@dataclass(frozen=True, slots=True)
 class _Field:
     name: str
     type: Any
     default: Any
     required: bool
     unserved: Unserved | None
+    present: bool
 
 
 class Reader:
@@ -176,6 +183,8 @@ class Reader:
                 )
                 failed = True
                 continue
+            if field.present and isinstance(child, Scalar) and child.value is None:
+                child = Map(child.line, child.column)
             if _means_default(child, field):
                 continue
             value = self._read(child, field.type, f"{path}.{key}" if path else key)
@@ -245,13 +254,13 @@ def _number(node: Scalar, type_: Any) -> int | float | bool | None:
 def _fields(type_: type[msgspec.Struct]) -> dict[str, _Field]:
     fields: dict[str, _Field] = {}
     for info in msgspec.structs.fields(type_):
-        unserved = None
-        if get_origin(info.type) is Annotated:
-            unserved = next((mark for mark in get_args(info.type)[1:] if isinstance(mark, Unserved)), None)
+        marks = get_args(info.type)[1:] if get_origin(info.type) is Annotated else ()
+        unserved = next((mark for mark in marks if isinstance(mark, Unserved)), None)
+        present = any(isinstance(mark, Present) for mark in marks)
         default = info.default
         if default is msgspec.NODEFAULT and info.default_factory is not msgspec.NODEFAULT:
             default = info.default_factory()
-        fields[info.encode_name] = _Field(info.name, info.type, default, info.required, unserved)
+        fields[info.encode_name] = _Field(info.name, info.type, default, info.required, unserved, present)
     return fields
 
 

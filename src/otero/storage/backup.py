@@ -5,6 +5,7 @@ DIR/engine/         the engine's own backup of every table
 DIR/state.sqlite    the small mutable state
 """
 
+import contextlib
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from otero.storage.chdb import EmbeddedEngine
 from otero.storage.lock import DirectoryLock
 from otero.storage.metrics import MetricStore
 from otero.storage.migrate import TABLES, steps
+from otero.storage.records import RecordStorage
 from otero.storage.state import FILE as STATE_FILE
 from otero.storage.state import State
 
@@ -26,12 +28,17 @@ _ENGINE = "engine"
 _CHECKED = {
     "samples": "series, time, reinterpretAsUInt64(value), start",
     "histograms": "series, time, schema, zero_threshold, zero_count, count, sum, hint, bounds, bucket, value",
+    "otel_logs": "Timestamp, TraceId, SpanId, Body, mapValues(LogAttributes), InsertId",
+    "otel_traces": "Timestamp, TraceId, SpanId, SpanName, Duration, mapValues(SpanAttributes), InsertId",
 }
 """Tables that are compared, and what of their rows."""
+_MERGED = frozenset({"samples", "histograms"})
+"""Of them those in which a later row replaces an earlier one."""
 
 
 class Manifest(msgspec.Struct):
-    """What a backup holds. `checksum` is over all samples, duplicates merged; `histograms_checksum` over native histograms."""
+    """What a backup holds. `checksum` is over all samples, duplicates merged; `histograms_checksum` over native
+    histograms; `records` are rows and checksum of log records and spans by table."""
 
     version: str
     schema: int
@@ -41,12 +48,14 @@ class Manifest(msgspec.Struct):
     checksum: int
     histograms: int = 0
     histograms_checksum: int = 0
+    records: dict[str, tuple[int, int]] = {}
 
     def counts(self) -> "Counts":
         """What `_count` should find."""
         return {
             "samples": (self.samples, self.checksum),
             "histograms": (self.histograms, self.histograms_checksum),
+            **self.records,
         }
 
 
@@ -56,13 +65,17 @@ Counts = dict[str, tuple[int, int]]
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What was written or restored: bytes on disk, samples."""
+    """What was written or restored: bytes on disk, samples, log records, spans."""
 
     bytes: int
     samples: int
+    logs: int
+    spans: int
 
 
-def backup(store: MetricStore, target: Path, *, state: State | None = None) -> Report:
+def backup(
+    store: MetricStore, target: Path, *, records: RecordStorage | None = None, state: State | None = None
+) -> Report:
     """Write everything that is stored into `target`, a folder that does not exist yet or is empty.
 
     What is acknowledged when it begins is in it. Raises Conflict, and Bug when the copy does not read back the same.
@@ -76,7 +89,11 @@ def backup(store: MetricStore, target: Path, *, state: State | None = None) -> R
     if state is not None:
         state.copy_to(target / STATE_FILE)
     store.flush()
-    with store.flushing_paused():
+    with contextlib.ExitStack() as paused:
+        if records is not None:
+            records.flush()
+            paused.enter_context(records.inserting_paused())
+        paused.enter_context(store.flushing_paused())
         found = _count(store.engine)
         store.engine.backup(TABLES, target.resolve() / _ENGINE)
     manifest = Manifest(
@@ -86,10 +103,11 @@ def backup(store: MetricStore, target: Path, *, state: State | None = None) -> R
         list(TABLES),
         *found["samples"],
         *found["histograms"],
+        {table: found[table] for table in _CHECKED if table not in _MERGED},
     )
     (target / _MANIFEST).write_bytes(msgspec.json.format(msgspec.json.encode(manifest)))
     _check_copy(store.engine, target, manifest)
-    return Report(sum(f.stat().st_size for f in target.rglob("*") if f.is_file()), manifest.samples)
+    return _report(target, manifest)
 
 
 def restore(source: Path, data: Path) -> Report:
@@ -118,7 +136,13 @@ def restore(source: Path, data: Path) -> Report:
             shutil.copyfile(source / STATE_FILE, data / STATE_FILE)
     finally:
         lock.release()
-    return Report(sum(f.stat().st_size for f in data.rglob("*") if f.is_file()), manifest.samples)
+    return _report(data, manifest)
+
+
+def _report(folder: Path, manifest: Manifest) -> Report:
+    logs, spans = (manifest.records.get(table, (0, 0))[0] for table in ("otel_logs", "otel_traces"))
+    size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+    return Report(size, manifest.samples, logs, spans)
 
 
 def read_manifest(source: Path) -> Manifest:
@@ -141,7 +165,8 @@ def _count(engine: EmbeddedEngine, database: str = "default", tables: Sequence[s
     for name, columns in _CHECKED.items():
         if name in tables:
             table = engine.table(
-                f"SELECT count() AS rows, sum(cityHash64({columns})) AS checksum FROM {database}.{name} FINAL",
+                f"SELECT count() AS rows, sum(cityHash64({columns})) AS checksum FROM {database}.{name}"
+                f"{' FINAL' if name in _MERGED else ''}",
                 lane="rules",
             )
             out[name] = (int(table["rows"][0].as_py()), int(table["checksum"][0].as_py()))
@@ -149,7 +174,7 @@ def _count(engine: EmbeddedEngine, database: str = "default", tables: Sequence[s
 
 
 def _check_copy(engine: EmbeddedEngine, target: Path, manifest: Manifest) -> None:
-    """Restore samples and histograms beside the real ones, compare, and drop them again."""
+    """Restore what is compared beside the real ones, compare, and drop them again."""
     engine.command("DROP DATABASE IF EXISTS backup_check SYNC")
     try:
         engine.restore(list(_CHECKED), (target / _ENGINE).resolve(), into="backup_check")

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import xxhash
 from chdb import ChdbError
 from chdb.state.sqlitelike import Connection
 
@@ -37,6 +38,7 @@ _START = {
 }
 """Small pools: a host that watches others has better things to do, and idle threads cost."""
 
+_SINGLE: tuple[Lane, ...] = ("insert", "logs", "traces", "rules")
 _INTERACTIVE = 3
 _ID_RETRIES = 3
 _CODE = re.compile(r"Code: (\d+)")
@@ -59,9 +61,10 @@ class EmbeddedEngine:
             raise _translated(error) from None
         self._query_memory = query_memory_bytes
         self._folder = folder
+        self._schema_files: set[Path] = set()
         self._all = [first]
         self._lanes: dict[Lane, queue.SimpleQueue[Connection]] = {}
-        for lane, count in (("insert", 1), ("rules", 1), ("interactive", _INTERACTIVE)):
+        for lane, count in (*((lane, 1) for lane in _SINGLE), ("interactive", _INTERACTIVE)):
             waiting: queue.SimpleQueue[Connection] = queue.SimpleQueue()
             for _ in range(count):
                 connection = first if lane == "insert" else Connection(str(folder))
@@ -134,6 +137,30 @@ class EmbeddedEngine:
         with self._connection("insert") as connection, connection.send_insert(sql, "Native") as inserter:
             inserter.append(native_block(columns))
             inserter.finish()
+
+    def insert_message(
+        self, table: str, parts: Sequence[bytes], schema: str, *, token: str, lane: Lane
+    ) -> None:
+        """Insert one protobuf message, `Request` of `schema`, as one row of a table and into what its views feed."""
+        sql = (
+            f"INSERT INTO {table} SETTINGS insert_deduplicate = 1, insert_deduplication_token = '{token}',"
+            " deduplicate_blocks_in_dependent_materialized_views = 1, max_partitions_per_insert_block = 0,"
+            f" format_schema = {quoted(f'{self._schema_file(schema)}:Request')}"
+        )
+        with self._connection(lane) as connection, connection.send_insert(sql, "ProtobufSingle") as inserter:
+            for part in parts:
+                inserter.append(part)
+            inserter.finish()
+
+    def _schema_file(self, schema: str) -> Path:
+        """A file with this .proto text. Given as text, the engine would write it into the folder that we started in."""
+        folder = self._folder.resolve() / "format_schemas"
+        path = folder / f"{xxhash.xxh3_64_hexdigest(schema.encode())}.proto"
+        if path not in self._schema_files:
+            folder.mkdir(exist_ok=True)
+            path.write_text(schema)
+            self._schema_files.add(path)
+        return path
 
     def backup(self, tables: Sequence[str], target: Path) -> None:
         """Write tables into a folder that does not exist yet."""

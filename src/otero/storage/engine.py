@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from otero.model.budget import Budget
 
-Lane = Literal["insert", "rules", "interactive"]
-"""Queries of different lanes never wait for each other."""
+Lane = Literal["insert", "logs", "traces", "rules", "interactive"]
+"""Statements of different lanes never wait for each other. "insert" is for metrics and changes of the schema, "logs" and
+"traces" are for inserts of these."""
 
 Parameter = int | float | str | Sequence[int] | Sequence[str]
 
@@ -60,6 +61,13 @@ class SqlEngine(Protocol):
 
     def insert(self, table: str, columns: Sequence[Column], *, token: str) -> None:
         """Insert rows; the same `token` is stored once."""
+        ...
+
+    def insert_message(
+        self, table: str, parts: Sequence[bytes], schema: str, *, token: str, lane: Lane
+    ) -> None:
+        """Insert one protobuf message, `Request` of the .proto text `schema`, given in parts, as one row of a table; the
+        same `token` is stored once, also by the views of the table."""
         ...
 
     def close(self) -> None:

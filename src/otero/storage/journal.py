@@ -117,16 +117,17 @@ class Journal:
             self._roll()
             return True
 
-    def append(self, kind: int, payload: bytes) -> int:
+    def append(self, kind: int, payload: bytes, *, beyond_limit: bool = False) -> int:
         """Write a record; the position after it. When this returns, `kill -9` does not lose it.
 
-        Raises Unavailable when the journal or the disk is full; nothing is written then.
+        Raises Unavailable when the journal or the disk is full; nothing is written then. A record without which the
+        journal cannot shrink goes in `beyond_limit`.
         """
         body = bytes((kind,)) + payload
         frame = struct.pack("<IQ", len(body), xxhash.xxh3_64_intdigest(body)) + body
         with self._lock:
             waiting = self._end - max(self._stored, self._segments[0])
-            if waiting + len(frame) > self._max_bytes:
+            if waiting + len(frame) > self._max_bytes and not beyond_limit:
                 raise Unavailable(
                     f"the journal holds {waiting:,} bytes and may hold {self._max_bytes:,}"
                     " (storage.journal_max_bytes): the engine lags behind",

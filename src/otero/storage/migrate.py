@@ -7,9 +7,12 @@ import numpy as np
 
 from otero.clock import Clock
 from otero.errors import Conflict
+from otero.model.records import Signal
 from otero.storage.engine import Column, SqlEngine
 
-TABLES = ("schema_versions", "samples", "histograms", "series", "metadata", "exemplars")
+TABLES = (
+    "schema_versions", "samples", "histograms", "series", "metadata", "exemplars", "otel_logs", "otel_traces",
+)  # fmt: skip
 """Every table of the newest schema: what a backup holds."""
 
 _SETTINGS = (
@@ -67,25 +70,37 @@ def statements(text: str) -> list[str]:
 
 
 def set_retention(engine: SqlEngine, retention_ms: int) -> None:
-    """Let samples, series and exemplars go after this time; 0 keeps them for ever. Parts go when all of it is older.
-
-    A DateTime ends in 2106, so times are clamped to where adding the retention does not wrap around.
-    """
+    """Let samples, series and exemplars go after this time; 0 keeps them for ever. Parts go when all of it is older."""
     for table, column in (
         ("samples", "intDiv(time, 1000)"),
         ("histograms", "intDiv(time, 1000)"),
         ("exemplars", "intDiv(time, 1000)"),
         ("series", "day * 86400"),
     ):
-        seconds = retention_ms // 1000 + (_DAY_MS // 1000 if table == "series" else 0)
-        defined = _definition(engine, table)
-        if retention_ms and seconds < _LAST_SECOND:
-            # Said again, the same TTL would make the engine rewrite every part.
-            if f"toIntervalSecond({seconds})" not in defined:
-                until = f"toDateTime(least(greatest({column}, 0), {_LAST_SECOND - seconds})) + toIntervalSecond({seconds})"
-                engine.command(f"ALTER TABLE {table} MODIFY TTL {until}")
-        elif " TTL " in defined:
-            engine.command(f"ALTER TABLE {table} REMOVE TTL")
+        extra_s = _DAY_MS // 1000 if table == "series" else 0
+        _set_ttl(engine, table, column, retention_ms // 1000 + extra_s if retention_ms else 0)
+
+
+def set_record_retention(engine: SqlEngine, signal: Signal, retention_ms: int) -> None:
+    """The same for log records or spans."""
+    _set_ttl(
+        engine, f"otel_{signal}", "intDiv(toUnixTimestamp64Nano(Timestamp), 1000000000)", retention_ms // 1000
+    )
+
+
+def _set_ttl(engine: SqlEngine, table: str, column: str, seconds: int) -> None:
+    """Let rows go when `column`, in seconds since the epoch, is older than this; 0 keeps them.
+
+    A DateTime ends in 2106, so times are clamped to where adding the retention does not wrap around.
+    """
+    defined = _definition(engine, table)
+    if 0 < seconds < _LAST_SECOND:
+        # Said again, the same TTL would make the engine rewrite every part.
+        if f"toIntervalSecond({seconds})" not in defined:
+            until = f"toDateTime(least(greatest({column}, 0), {_LAST_SECOND - seconds})) + toIntervalSecond({seconds})"
+            engine.command(f"ALTER TABLE {table} MODIFY TTL {until}")
+    elif " TTL " in defined:
+        engine.command(f"ALTER TABLE {table} REMOVE TTL")
 
 
 def _definition(engine: SqlEngine, table: str) -> str:

@@ -10,12 +10,15 @@ import msgspec
 from otero import __version__
 from otero.api.native.schema import Problem
 
-Handler = Callable[[Any, dict[str, str]], Awaitable[Any]]
+Handler = Callable[..., Awaitable[Any]]
 
 
 @dataclass(frozen=True)
 class Endpoint:
-    """One operation: `handler(body, path parameters)` takes and returns the declared messages."""
+    """One operation: `handler(body, path parameters)` takes and returns the declared messages.
+
+    With `query`, a Struct of parameters, it is `handler(query, path parameters, request)`.
+    """
 
     method: str
     path: str
@@ -23,6 +26,7 @@ class Endpoint:
     handler: Handler
     result: Any
     body: Any = None
+    query: type[msgspec.Struct] | None = None
 
     @property
     def name(self) -> str:
@@ -45,7 +49,8 @@ def describe(endpoints: Sequence[Endpoint], prefix: str) -> dict[str, Any]:
             "parameters": [
                 {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
                 for name in re.findall(r"\{(\w+)\}", endpoint.path)
-            ],
+            ]
+            + _query_parameters(endpoint),
             "responses": {
                 "200": {"description": "Done.", "content": _json(by_type[repr(endpoint.result)])},
                 "default": {
@@ -63,6 +68,21 @@ def describe(endpoints: Sequence[Endpoint], prefix: str) -> dict[str, Any]:
         "paths": paths,
         "components": {"schemas": components},
     }
+
+
+def _query_parameters(endpoint: Endpoint) -> list[dict[str, Any]]:
+    if endpoint.query is None:
+        return []
+    return [
+        {
+            "name": field.encode_name,
+            "in": "query",
+            "required": field.required,
+            "description": endpoint.query.__doc__ or "",
+            "schema": msgspec.json.schema(field.type) | {"default": field.default},
+        }
+        for field in msgspec.structs.fields(endpoint.query)
+    ]
 
 
 def _json(schema: Any) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from otero import __version__
 from otero.api.context import ApiContext
 from otero.api.native import schema
 from otero.api.native.openapi import Endpoint, describe
+from otero.api.native.records import RecordEndpoints
 from otero.api.problem import native_problem
 from otero.errors import BadInput, LimitExceeded
 from otero.http_server import measured
@@ -48,6 +49,7 @@ class NativeApi:
                 schema.BackupReport,
                 schema.BackupRequest,
             ),
+            *RecordEndpoints(self._context).endpoints(),
         )
 
     async def get_status(self, _body: None, _path: dict[str, str]) -> schema.Status:
@@ -76,6 +78,10 @@ class NativeApi:
                 engine_lag_s=stored.engine_lag_s,
                 writable=stored.writable,
             ),
+            records={
+                signal: schema.RecordStatus(found.waiting, found.journal_bytes, found.lag_s, found.writable)
+                for signal, found in context.records.status().items()
+            },
         )
 
     async def list_queries(self, _body: None, _path: dict[str, str]) -> list[schema.RunningQuery]:
@@ -99,9 +105,20 @@ class NativeApi:
                 f"the backup's directory must be an absolute path on the server, not {body.directory!r}"
             )
         start_s = time.perf_counter()
-        report = await asyncio.to_thread(backup, self._context.store, directory, state=self._context.state)
+        report = await asyncio.to_thread(
+            backup,
+            self._context.store,
+            directory,
+            state=self._context.state,
+            records=self._context.records,
+        )
         return schema.BackupReport(
-            str(directory), report.bytes, report.samples, round(time.perf_counter() - start_s, 3)
+            str(directory),
+            report.bytes,
+            report.samples,
+            report.logs,
+            report.spans,
+            round(time.perf_counter() - start_s, 3),
         )
 
     def routes(self) -> list[Route]:
@@ -135,12 +152,23 @@ def _serve(endpoint: Endpoint) -> Callable[[Request], Any]:
                     body = decoder.decode(await _bounded_body(request))
                 except msgspec.DecodeError as error:
                     raise BadInput(f"cannot read the body: {error}") from None
-            answer = await endpoint.handler(body, dict(request.path_params))
+            path = dict(request.path_params)
+            if endpoint.query is not None:
+                answer = await endpoint.handler(_query(request, endpoint.query), path, request)
+            else:
+                answer = await endpoint.handler(body, path)
             return Response(msgspec.json.encode(answer), media_type="application/json")
         except Exception as error:
             return native_problem(error)
 
     return serve
+
+
+def _query(request: Request, type_: type[msgspec.Struct]) -> msgspec.Struct:
+    try:
+        return msgspec.convert(dict(request.query_params), type_, strict=False)
+    except msgspec.ValidationError as error:
+        raise BadInput(f"cannot read the query parameters: {error}") from None
 
 
 async def _bounded_body(request: Request) -> bytes:

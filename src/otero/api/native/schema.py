@@ -32,6 +32,15 @@ class StorageStatus(msgspec.Struct):
     writable: bool
 
 
+class RecordStatus(msgspec.Struct):
+    """Log records or spans: how many wait in the journal, its bytes, for how long the engine is behind."""
+
+    waiting: int
+    journal_bytes: int
+    engine_lag_s: float
+    writable: bool
+
+
 class Status(msgspec.Struct):
     """The state of the server."""
 
@@ -46,6 +55,7 @@ class Status(msgspec.Struct):
     resident_bytes: int
     cpu_seconds: float
     storage: StorageStatus
+    records: dict[str, RecordStatus]
 
 
 class RunningQuery(msgspec.Struct):
@@ -75,4 +85,6 @@ class BackupReport(msgspec.Struct):
     directory: str
     bytes: int
     samples: int
+    logs: int
+    spans: int
     seconds: float
