@@ -424,3 +424,17 @@ def test_an_overwritten_sample_stays_overwritten_when_the_window_moves_on() -> N
     state.evict(later_ms=4_000_000)
     state.everything()
     state.teardown()
+
+
+def test_samples_of_the_past_that_keep_coming_stay_in_open_rows() -> None:
+    head = new_head()
+    refs = enter(head, 20)
+    now_ms = START_MS + 24 * 3_600_000
+    for turn in range(60):
+        scrape(head, refs, START_MS + turn * 15_000, 1.0)
+        head.evict(now_ms + turn * 5000)
+    assert head.status().frames <= 1, "the first eviction cannot know since when"
+    assert head.status().strips == 1
+    head.evict(now_ms + 300_000)
+    head.evict(now_ms + 20 * 60_000)
+    assert head.status().strips == 0, "nothing came for a quarter of an hour"

@@ -139,6 +139,10 @@ class Head:
         self._newest_ms: NDArray[np.int64] = np.full(1024, NEVER, np.int64)
         self._plans: dict[int, _Plan] = {}
         self._cohorts = Cohorts()
+        self._evicted_ms = NEVER
+        self._last_seen_ms: NDArray[np.int64] = np.zeros(0, np.int64)
+        self._changed_ms: NDArray[np.int64] = np.zeros(0, np.int64)
+        """By strip: its newest row at the last eviction, and when it got that at the earliest."""
         self._layouts: dict[tuple[int, ...], Layout] = {}
         """What was sealed last, by strips, so that frames that follow each other share their layout."""
 
@@ -535,11 +539,29 @@ class Head:
         return min(self.complete_from_ms, opened_ms, min((f.first_ms for f in self._frames), default=NO_TIME))
 
     def _retire_idle(self, now_ms: int) -> None:
+        """Dissolve strips that got no row for long, by the clock: samples may be of the past."""
         grid = self._grid
-        live = [s for pool in grid.pools.values() for s in pool.strips]
-        for strip in live:
-            if grid.last_ms[strip] < now_ms - _IDLE_MS:
-                self._retire(strip)
+        size = len(grid.rows)
+        if len(self._last_seen_ms) < size:
+            more = np.full(size - len(self._last_seen_ms), NEVER, np.int64)
+            self._last_seen_ms = np.concatenate([self._last_seen_ms, more])
+            self._changed_ms = np.concatenate([self._changed_ms, more])
+        changed = grid.last_ms != self._last_seen_ms
+        self._changed_ms[changed] = np.maximum(grid.last_ms[changed], self._evicted_ms)
+        self._last_seen_ms = grid.last_ms.copy()
+        self._evicted_ms = now_ms
+        live = np.array([s for pool in grid.pools.values() for s in pool.strips], np.intp)
+        idle: list[int] = live[self._changed_ms[live] < now_ms - _IDLE_MS].tolist()
+        held = [strip for strip in idle if grid.rows[strip]]
+        widths = np.cumsum([len(grid.members[strip]) for strip in held])
+        for number in range(int(widths[-1]) // POOL_COLUMNS + 1 if held else 0):
+            together = [
+                s for s, width in zip(held, widths.tolist(), strict=True) if width // POOL_COLUMNS == number
+            ]
+            if together:
+                self._seal(together)
+        for strip in idle:
+            self._retire(strip)
 
     def _forget_empty(self) -> int:
         bound = self.registry.bound
