@@ -259,3 +259,19 @@ async def test_a_destination_that_comes_later_begins_where_the_journal_is(tmp_pa
     async with serving(receiver.answer) as address, sending(source, config(address)):
         source.write(1)
         await receiver.until(lambda: has_all(receiver, 2, first=1))
+
+
+async def test_a_failure_within_loses_nothing(tmp_path: Path) -> None:
+    source = Source(tmp_path)
+    receiver = Receiver()
+    async with serving(receiver.answer) as address, sending(source, config(address)):
+        place = next((tmp_path / "remote_write").glob("*.json"))
+        draft = place.with_suffix(".new")
+        draft.mkdir()  # as a full disk would, this keeps it from writing its place
+        for number in range(5):
+            source.write(number)
+        await asyncio.sleep(0.5)
+        draft.rmdir()
+        source.write(5)
+        await receiver.until(lambda: has_all(receiver, 6))
+    assert all([n for n, _ in values] == list(range(6)) for values in receiver.samples.values())

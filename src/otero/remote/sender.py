@@ -153,12 +153,13 @@ class Destination:
                 await self._send_next()
             except Exception:
                 _log.exception("remote write: an internal error", extra={"destination": self._labels[0]})
+                self._follower.rewind()
                 await asyncio.sleep(self._config.queue_config.max_backoff / 1000)
 
     async def _send_next(self) -> None:
         """One stretch of the journal, from waiting for it to its acknowledgement."""
         await self._send_metadata()
-        self._shed()
+        await self._shed()
         follower, queue = self._follower, self._config.queue_config
         plan = follower.place.plan
         if plan:
@@ -307,8 +308,8 @@ class Destination:
                 extra={"destination": self._labels[0], "url": self._labels[1], "reason": text},
             )
 
-    def _shed(self) -> None:
-        lost = self._follower.shed()
+    async def _shed(self) -> None:
+        lost = await asyncio.to_thread(self._follower.shed)
         if lost:
             metrics.DROPPED.labels(*self._labels, "outage").inc(lost)
             self._tell("bound", f"{lost} samples")

@@ -26,6 +26,7 @@ _log = logging.getLogger(__name__)
 _SLACK_BYTES = 64 << 20
 """The journal keeps this much more than a follower's bound, so that the follower can count what it loses."""
 _MAX_IDLE_SERIES = 200_000
+"""Series that are known and not in the segment that is read; beyond it all are learned anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,8 @@ class Follower:
         self._reader = MetricReader(self._series)
         self._read_to = self.place.position
         self._primed = False
+        self.epoch = 0
+        """Rises when references lose their meaning."""
         self._hold()
         if place is None:
             self.commit(self.place.position)
@@ -77,11 +80,6 @@ class Follower:
     def lag_bytes(self) -> int:
         """What the journal holds after this follower's place."""
         return self._journal.end - self.place.position
-
-    @property
-    def epoch(self) -> int:
-        """Rises when references lose their meaning."""
-        return id(self._series)
 
     def labels(self, ref: int) -> LabelBytes:
         """The label set of a reference."""
@@ -126,7 +124,7 @@ class Follower:
         if excess <= 0:
             return 0
         target = self.place.position + excess
-        self._restart()
+        self.rewind()
         lost = 0
         while self._read_to < target:
             before = self._read_to
@@ -137,8 +135,10 @@ class Follower:
         self.commit(self._read_to)
         return lost
 
-    def _restart(self) -> None:
+    def rewind(self) -> None:
+        """Go back to the place: what was read and is not committed is read again."""
         self._read_to = self.place.position
+        self.epoch += 1
         self._series = _Series()
         self._reader = MetricReader(self._series)
         self._primed = False
@@ -153,8 +153,9 @@ class Follower:
         self.place = Place(position, {})
         self._write()
         self._hold()
-        if len(self._series.keys) > _MAX_IDLE_SERIES and self._read_to == position:
-            self._restart()
+        idle = len(self._series.keys) - self._reader.segment_series
+        if idle > _MAX_IDLE_SERIES and self._read_to == position:
+            self.rewind()
 
     def _hold(self) -> None:
         self._journal.hold(self.name, self.place.position, self.max_bytes + _SLACK_BYTES)

@@ -5,7 +5,7 @@ set of series that comes again and again (the series of a scrape) is written onc
 are those of the process that wrote; the reader asks the registry for those of its own.
 
     SERIES   u32 count, int64 refs, u32 lengths, label bytes one after the other
-    SHAPE    u32 number, int64 refs                         a set of references that batches name
+    SHAPE    u32 number, int64 refs                         a set of references that batches name; 0 ends those before
     BATCH    u32 shape, u8 flags, times, values [, starts] [, histograms]   one time or one per sample; little-endian
                                                     columns; boxed values point into the histograms
     EXTRAS   msgpack: exemplars and metadata
@@ -36,6 +36,8 @@ _POSITION = struct.Struct("<Q")
 _RANGE = struct.Struct("<QQ")
 _ONE_TIME, _STARTS, _HISTOGRAMS = 1, 2, 4
 _MAX_SHAPES = 16_384
+_MAX_SHAPE_REFS = 4 << 20
+"""References, in all, of the shapes that are remembered; their arrays stay in memory for it."""
 _SMALL = 64
 """Columns shorter than this are not worth compressing."""
 
@@ -66,6 +68,7 @@ class MetricWriter:
         self._segment = -1
         self._known: NDArray[np.bool_] = np.zeros(1024, np.bool_)
         self._shapes: dict[int, tuple[int, NDArray[np.int64]]] = {}
+        self._shape_refs = 0
 
     def append(self, batch: MetricBatch) -> int:
         """Write a batch; the position after it. Raises Unavailable."""
@@ -73,7 +76,7 @@ class MetricWriter:
         if self._segment != self._journal.segment:
             self._segment = self._journal.segment
             self._known[:] = False
-            self._shapes.clear()
+            self._forget_shapes()
         end = self._journal.end
         if len(batch):
             shape = self._shape(batch.refs)
@@ -96,14 +99,20 @@ class MetricWriter:
         if found is not None and found[1] is refs:
             return found[0]
         self._define(refs)
-        if len(self._shapes) >= _MAX_SHAPES:
-            self._shapes.clear()
+        if len(self._shapes) >= _MAX_SHAPES or self._shape_refs + len(refs) > _MAX_SHAPE_REFS:
+            self._forget_shapes()
         number = len(self._shapes)
         self._journal.append(
             Kind.SHAPE, struct.pack("<I", number) + _pack(np.diff(refs, prepend=np.int64(0)))
         )
         self._shapes[id(refs)] = (number, refs)
+        self._shape_refs += len(refs)
         return number
+
+    def _forget_shapes(self) -> None:
+        """Number shapes from 0 again: for the reader, 0 ends those before."""
+        self._shapes.clear()
+        self._shape_refs = 0
 
     def _define(self, refs: NDArray[np.int64]) -> None:
         """Write the labels of series that this segment does not know."""
@@ -141,6 +150,11 @@ class MetricReader:
         self._shapes: dict[int, NDArray[np.int64]] = {}
         self._known_shapes: dict[int, NDArray[np.int64]] = {}
 
+    @property
+    def segment_series(self) -> int:
+        """How many series the segment that is read has defined so far."""
+        return len(self._keys)
+
     def batch(self, record: Record) -> MetricBatch | None:
         """The batch of a record, None where the record only says what later ones mean.
 
@@ -156,6 +170,9 @@ class MetricReader:
                     self._learn(record.payload)
                 case Kind.SHAPE:
                     (number,) = struct.unpack_from("<I", record.payload)
+                    if number == 0:
+                        self._shapes.clear()
+                        self._known_shapes.clear()
                     refs = np.cumsum(_unpack(record.payload, 4)[0].view(np.int64))
                     self._shapes[number] = refs
                     self._known_shapes.pop(number, None)
