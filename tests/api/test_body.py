@@ -2,7 +2,10 @@
 
 import contextlib
 import gzip
+import random
+import threading
 import zlib
+from typing import Any
 
 import cramjam
 import pytest
@@ -10,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.requests import Request
 
+from otero.api import body
 from otero.api.body import read_body
 from otero.errors import BadInput, LimitExceeded
 
@@ -91,3 +95,17 @@ async def test_any_bytes_are_read_or_refused(body: bytes, encoding: str) -> None
 @given(st.binary(max_size=2000), st.sampled_from(sorted(ENCODINGS)))
 async def test_round_trip(data: bytes, encoding: str) -> None:
     assert await read_body(request(ENCODINGS[encoding](data), encoding), 2000) == data
+
+
+async def test_long_bodies_do_not_hold_up_the_event_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads: list[int] = []
+    inflate = body.inflate
+
+    def noting(*arguments: Any) -> bytes:
+        threads.append(threading.get_ident())
+        return inflate(*arguments)
+
+    monkeypatch.setattr(body, "inflate", noting)
+    data = random.Random(1).randbytes(100_000)
+    assert await read_body(request(gzip.compress(data), "gzip"), 1 << 20) == data
+    assert threads != [threading.get_ident()]

@@ -73,6 +73,9 @@ def test_answers_of_version_one(server: ServerProcess) -> None:
     status, text, headers = post(server, b"junk")
     assert (status, "snappy" in text) == (400, True)
     assert written(headers) == [None] * 3
+    large = bytes(cramjam.snappy.compress_raw(bytes((64 << 20) + 1)))
+    status, text, _ = post(server, large)
+    assert (status, "limits.remote_write_bytes" in text) == (413, True)
     partial = packed(v1.WriteRequest(timeseries=[one_series("one", (1, 1), (now_ms(), 5)), one_series("")]))
     status, text, _ = post(server, partial)
     assert status == 400

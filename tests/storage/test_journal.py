@@ -3,6 +3,7 @@
 import contextlib
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from otero.clock import ManualClock
-from otero.errors import BadInput, Unavailable
+from otero.errors import BadInput, LimitExceeded, Unavailable
 from otero.model.histograms import Histograms, box, boxed_rows
 from otero.model.labels import encode_labels
 from otero.model.metrics import Exemplar, Metadata, MetricBatch
 from otero.model.samples import STALE, bits
+from otero.storage import journal as journal_module
+from otero.storage import journal_metrics
 from otero.storage.journal import Journal, Record
 from otero.storage.journal_metrics import Kind, MetricReader, MetricWriter
 from otero.storage.registry import SeriesRegistry
@@ -131,6 +134,30 @@ print(good)
 """
 
 
+def test_what_could_not_be_read_again_is_not_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(journal_module, "MAX_RECORD", 1000)
+    journal = open_journal(tmp_path)
+    journal.append(1, bytes(999))
+    with pytest.raises(LimitExceeded, match="1,001 bytes"):
+        journal.append(1, bytes(1000))
+    journal.append(1, b"after")
+    assert [len(payload) for payload in payloads(journal)] == [999, 5]
+    journal.close()
+
+
+def test_nothing_is_written_after_closing(tmp_path: Path) -> None:
+    journal = open_journal(tmp_path / "journal")
+    journal.append(1, b"one")
+    journal.close()
+    other = tmp_path / "other"
+    with (
+        other.open("wb", buffering=0),
+        pytest.raises(Unavailable),
+    ):  # it may get the number of the closed file
+        journal.append(1, b"two")
+    assert other.read_bytes() == b""
+
+
 def test_a_full_disk_refuses_and_recovers(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", FULL_DISK, str(tmp_path)], capture_output=True, text=True, timeout=60
@@ -229,6 +256,29 @@ def test_processes_that_share_a_segment_may_number_series_differently(tmp_path: 
         for tick in range(2)
         for n in range(4)
     }
+    journal.close()
+
+
+def test_arrays_of_references_are_held_within_a_bound(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal_metrics, "_MAX_SHAPE_REFS", 1000)
+    journal = open_journal(tmp_path)
+    registry = SeriesRegistry(ManualClock())
+    known = registry.resolve([encode_labels({"__name__": f"m{n}"}) for n in range(100)])
+    writer = MetricWriter(journal, registry)
+    held: list[weakref.ref[np.ndarray]] = []
+    for n in range(50):
+        refs = known.copy()
+        writer.append(MetricBatch(refs, np.full(100, n), np.full(100, float(n))))
+        held.append(weakref.ref(refs))
+    del refs
+    assert sum(array() is not None for array in held) <= 10
+    reader = MetricReader(registry)
+    read = [batch for record in journal.read() if (batch := reader.batch(record)) is not None]
+    assert [(batch.refs.tolist(), float(batch.values[0])) for batch in read] == [
+        (known.tolist(), n) for n in range(50)
+    ]
     journal.close()
 
 

@@ -1,6 +1,7 @@
 """Remote write 1.0: the decoder against protobuf's view of the same bytes."""
 
 import contextlib
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -205,3 +206,18 @@ def test_foreign_nan_payloads_become_the_ordinary_nan() -> None:
     decode, _ = decoder()
     values = decode.decode(request.SerializeToString()).values
     assert values.view(np.uint64).tolist() == [int(NAN_BITS), int(NAN_BITS), int(STALE_BITS)]
+
+
+def test_memory_of_small_bodies_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    bodies = [pb.WriteRequest(timeseries=[one(f"m{n}", 1)]).SerializeToString() for n in range(1000)]
+    decode, _ = decoder()
+    held: list[int] = []
+    for bound in (32 << 20, 100_000):
+        monkeypatch.setattr(remote_write_v1, "_MAX_LAYOUT_BYTES", bound)
+        decode, _ = decoder()
+        tracemalloc.start()
+        for body in bodies:
+            assert len(decode.decode(body)) == len(decode.decode(body)) == 1
+        held.append(tracemalloc.get_traced_memory()[0])
+        tracemalloc.stop()
+    assert held[1] < held[0] - 500_000

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from otero.errors import BadInput
 from otero.model.labels import encode_labels
 from otero.model.metrics import Metadata
+from otero.wire import remote_write_v2
 from otero.wire.pb import remote_write_v1_pb2 as v1
 from otero.wire.pb import remote_write_v2_pb2 as pb
 from otero.wire.remote_write_v2 import WriteV2Decoder
@@ -131,3 +132,18 @@ def test_the_first_symbol_is_empty() -> None:
     with pytest.raises(BadInput, match="first symbol"):
         decode.decode(pb.Request(symbols=[b"a"]).SerializeToString())
     assert np.array_equal(decode.decode(b"").refs, [])
+
+
+def test_symbols_that_repeat_without_end_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remote_write_v2, "_MAX_LABEL_BYTES", 100_000)
+    decode, _ = decoder()
+    symbols = [b"", b"__name__", b"m", b"x" * 1000]
+    few = pb.TimeSeries(labels_refs=[1, 2, 3, 3] * 100, samples=[pb.Sample(value=1, timestamp=NOW_MS)])
+    many = pb.TimeSeries(labels_refs=[1, 2, 2, 3], samples=[pb.Sample(value=1, timestamp=NOW_MS)])
+    exemplar = pb.Exemplar(labels_refs=[2, 3], value=1, timestamp=NOW_MS)
+    told = pb.TimeSeries(labels_refs=[1, 2], exemplars=[exemplar] * 200)
+    for series, stored in (([few], 0), ([many] * 200, 99), ([told], 0)):
+        columns = decode.decode(pb.Request(symbols=symbols, timeseries=series).SerializeToString())
+        assert len(columns) == stored
+        assert len(columns.exemplars) < 100
+        assert any("written out" in text for text in columns.refusals.texts.values())

@@ -1,6 +1,8 @@
 """Request bodies: read whole, decompressed, bounded after decompression."""
 
+import asyncio
 import zlib
+from functools import partial
 
 import cramjam
 from starlette.requests import ClientDisconnect, Request
@@ -8,6 +10,8 @@ from starlette.requests import ClientDisconnect, Request
 from otero.errors import BadInput, Cancelled, LimitExceeded
 
 _STEP = 1 << 20
+_QUICK = 4096
+"""Shorter bodies are decompressed on the spot: a few milliseconds at the very most."""
 _FRAMED = b"\xff\x06\x00\x00sNaPpY"
 _FRAME_MAX = 1 << 16
 
@@ -34,15 +38,16 @@ async def read_body(request: Request, max_bytes: int) -> bytes:
         case "" | "identity":
             return body
         case "gzip" | "x-gzip":
-            return inflate(body, 31, max_bytes)
+            undo = partial(inflate, body, 31, max_bytes)
         case "deflate":
-            return inflate(body, 47, max_bytes)
+            undo = partial(inflate, body, 47, max_bytes)
         case "snappy":
-            return unsnap(body, max_bytes)
+            undo = partial(unsnap, body, max_bytes)
         case _:
             raise BadInput(
                 f"cannot read a body with Content-Encoding {encoding[:40]!r}: use gzip, deflate, snappy or none"
             )
+    return undo() if len(body) < _QUICK else await asyncio.to_thread(undo)
 
 
 def inflate(data: bytes, window_bits: int, max_bytes: int) -> bytes:

@@ -60,11 +60,11 @@ class PushRoutes:
 
     async def metrics(self, request: Request) -> Response:
         """Everything that is pushed, as a Pushgateway shows it to a scraper."""
-        families = _merged(self._gateway.groups())
         if "application/vnd.google.protobuf" in request.headers.get("accept", ""):
-            body = b"".join(_delimited(family) for family in families)
+            body = await asyncio.to_thread(lambda: b"".join(map(_delimited, _merged(self._gateway.groups()))))
             return Response(body, media_type=_PROTOBUF)
-        return Response(await asyncio.to_thread(write_text, families), headers={"content-type": _TEXT})
+        text = await asyncio.to_thread(lambda: write_text(_merged(self._gateway.groups())))
+        return Response(text, headers={"content-type": _TEXT})
 
     async def api_metrics(self, _request: Request) -> Response:
         """The groups as JSON: each with its labels, outcome of the last push, and families."""

@@ -26,7 +26,7 @@ from typing import Literal
 
 import xxhash
 
-from otero.errors import Unavailable
+from otero.errors import LimitExceeded, Unavailable
 
 _log = logging.getLogger(__name__)
 
@@ -120,10 +120,14 @@ class Journal:
     def append(self, kind: int, payload: bytes, *, beyond_limit: bool = False) -> int:
         """Write a record; the position after it. When this returns, `kill -9` does not lose it.
 
-        Raises Unavailable when the journal or the disk is full; nothing is written then. A record without which the
-        journal cannot shrink goes in `beyond_limit`.
+        Raises Unavailable when the journal or the disk is full, LimitExceeded for a record beyond MAX_RECORD; nothing
+        is written then. A record without which the journal cannot shrink goes in `beyond_limit`.
         """
         body = bytes((kind,)) + payload
+        if len(body) > MAX_RECORD:
+            raise LimitExceeded(
+                f"a batch of {len(body):,} bytes is more than {MAX_RECORD:,}: send it in parts"
+            )
         frame = struct.pack("<IQ", len(body), xxhash.xxh3_64_intdigest(body)) + body
         with self._lock:
             waiting = self._end - max(self._stored, self._segments[0])
@@ -250,6 +254,7 @@ class Journal:
         self.sync()
         with self._lock:
             os.close(self._file)
+            self._file = -1  # the number may be another file's soon
 
     def _roll(self) -> None:
         try:

@@ -45,7 +45,8 @@ _MAX_SIZE = (1 << _SIZE_BITS) - 1
 _MISSING = -(1 << 62)
 _MAX_HEADS = 400_000
 """Heads that are remembered in each of two generations."""
-_MAX_LAYOUT_BYTES = 32 << 20
+_MAX_LAYOUT_BYTES = 96 << 20
+_LAYOUT_OVERHEAD = 1000
 _MAX_SEEN = 10_000
 
 _BYTE = np.uint64(8)
@@ -68,12 +69,14 @@ class WriteV1Decoder:
         self._known: dict[bytes, int] = {}
         self._older: dict[bytes, int] = {}
         self._layouts: OrderedDict[tuple[int, bytes], _Layout] = OrderedDict()
+        self._layout_bytes = 0
         self._seen: set[tuple[int, bytes]] = set()
 
     def forget(self) -> None:
         """Drop all references."""
         self._known, self._older = {}, {}
         self._layouts.clear()
+        self._layout_bytes = 0
 
     def decode(self, body: bytes) -> WriteColumns:
         """The columns of one request, uncompressed. Raises BadInput for what is no WriteRequest.
@@ -138,11 +141,12 @@ class WriteV1Decoder:
                 self._seen.clear()
             self._seen.add(key)
             return
-        self._layouts[key] = _Layout.of(body, refs, starts)
-        size = sum(length for length, _ in self._layouts)
-        while size > _MAX_LAYOUT_BYTES:
-            (length, _), _ = self._layouts.popitem(last=False)
-            size -= length
+        before = self._layouts.pop(key, None)
+        layout = self._layouts[key] = _Layout.of(body, refs, starts)
+        self._layout_bytes += layout.nbytes - (0 if before is None else before.nbytes)
+        while self._layout_bytes > _MAX_LAYOUT_BYTES:
+            _, dropped = self._layouts.popitem(last=False)
+            self._layout_bytes -= dropped.nbytes
 
     def _codes(self, heads: Sequence[bytes], rest: list[bytes]) -> NDArray[np.int64]:
         """Reference and bytes of samples of each head, as one number; other messages before it go into `rest`."""
@@ -284,6 +288,12 @@ class _Layout:
     starts: NDArray[np.int64]
     mask: NDArray[np.uint8]
     fixed: NDArray[np.uint8]
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that it takes, about."""
+        columns = (self.refs, self.starts, self.mask, self.fixed)
+        return sum(column.nbytes for column in columns) + _LAYOUT_OVERHEAD
 
     @staticmethod
     def of(body: bytes, refs: NDArray[np.int64], starts: NDArray[np.int64]) -> "_Layout":

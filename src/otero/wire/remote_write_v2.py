@@ -30,6 +30,8 @@ from otero.wire.remote_write_histograms import HistogramRows, is_stale
 
 _MAX_KEYS = 400_000
 """Series that are remembered in each of two generations."""
+_MAX_LABEL_BYTES = 128 << 20
+"""Labels of one request, symbols written out: a small request can name a long symbol again and again."""
 _MISSING = -(1 << 62)
 _NAME = METRIC_NAME.encode()
 _COMPONENTS = {"histogram": (b"_bucket", b"_count", b"_sum"), "summary": (b"_count", b"_sum")}
@@ -130,6 +132,7 @@ class _Request:
         self._decoder = decoder
         self._symbols = symbols
         self._series = series
+        self._label_bytes = 0
         self._foul = {at for at, symbol in enumerate(symbols) if b"\xff" in symbol}
         self._refusals = Refusals()
         self._refs: list[int] = []
@@ -142,18 +145,22 @@ class _Request:
         self._metadata: dict[Metadata, None] = {}
 
     def columns(self) -> WriteColumns:
-        symbols = self._symbols
         keys: list[bytes] = []
         found: list[pb.TimeSeries] = []
         for series in self._series:
             label_refs = list(series.labels_refs)
             try:
-                parts = [symbols[at] for at in label_refs]
+                parts = self._texts(label_refs)
             except IndexError:
                 self._refuse(
                     series,
-                    f"invalid labels: a reference beyond the {len(symbols)} symbols: {label_refs}"[:300],
+                    f"invalid labels: a reference beyond the {len(self._symbols)} symbols: {label_refs}"[
+                        :300
+                    ],
                 )
+                continue
+            except BadInput as error:
+                self._refuse(series, str(error))
                 continue
             if self._foul and not self._foul.isdisjoint(label_refs):
                 self._refuse(series, "invalid metric name or labels: not UTF-8")
@@ -214,10 +221,22 @@ class _Request:
         if series.HasField("metadata"):
             self._describe(series.metadata, key)
 
+    def _texts(self, references: Sequence[int]) -> list[bytes]:
+        """The symbols of these numbers. Raises IndexError, and BadInput when the request's labels grow too long by them."""
+        symbols = self._symbols
+        texts = [symbols[at] for at in references]
+        self._label_bytes += sum(map(len, texts))
+        if self._label_bytes > _MAX_LABEL_BYTES:
+            raise BadInput(
+                f"the labels of the request, its symbols written out, take more than {_MAX_LABEL_BYTES:,} bytes;"
+                " send fewer series per request"
+            )
+        return texts
+
     def _pairs(self, references: Sequence[int]) -> list[tuple[bytes, bytes]]:
         if len(references) % 2:
             raise BadInput("the number of label references of an exemplar is odd")
-        texts = [self._symbols[at] for at in references]
+        texts = self._texts(references)
         return list(zip(texts[::2], texts[1::2], strict=True))
 
     def _describe(self, metadata: pb.Metadata, key: bytes) -> None:

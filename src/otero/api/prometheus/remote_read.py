@@ -7,11 +7,11 @@ label, and the answer's series carry the external labels.
 from collections.abc import Mapping
 
 import cramjam
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
 
 from otero.api.context import ApiContext
-from otero.errors import BadInput
+from otero.errors import BadInput, Cancelled
 from otero.model.budget import Budget
 from otero.model.matchers import Matcher, MatchOp
 from otero.wire.remote_read import ReadQuery, decode_request, encode_response, encode_result
@@ -30,10 +30,13 @@ class RemoteReadRoutes:
         if encoding != "snappy":
             return PlainTextResponse(f"Content-Encoding {encoding!r} is not taken; send snappy\n", 415)
         body = bytearray()
-        async for piece in request.stream():
-            body += piece
-            if len(body) > _MAX_REQUEST:
-                return PlainTextResponse(f"the body takes more than {_MAX_REQUEST} bytes\n", 413)
+        try:
+            async for piece in request.stream():
+                body += piece
+                if len(body) > _MAX_REQUEST:
+                    return PlainTextResponse(f"the body takes more than {_MAX_REQUEST} bytes\n", 413)
+        except ClientDisconnect:
+            raise Cancelled("the client hung up while sending") from None
         queries = decode_request(_uncompressed(bytes(body)))
         budget = self._context.queries.budget()
         answer = await self._context.queries.run(

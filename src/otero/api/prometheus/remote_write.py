@@ -12,7 +12,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
 
 from otero.api.problem import plain_problem
-from otero.errors import Unavailable
+from otero.errors import Cancelled, LimitExceeded, Unavailable
 from otero.ingest.receivers.remote_write import DOOR, RemoteWriteReceiver, Written
 from otero.telemetry import rejected
 
@@ -48,7 +48,9 @@ class RemoteWriteRoutes:
                     return PlainTextResponse(text, 413, headers | {"Connection": "close"})
             written = await self._receive(bytes(body), version)
         except ClientDisconnect:
-            raise
+            raise Cancelled("the client hung up while sending") from None
+        except LimitExceeded as error:
+            return PlainTextResponse(f"{error}\n", 413, headers)
         except Exception as error:
             response = plain_problem(error)
             response.headers.update(headers)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from otero.clock import Clock
-from otero.errors import BadInput, Conflict
+from otero.errors import BadInput, Conflict, LimitExceeded
 from otero.ingest.intake import Intake
 from otero.model.histograms import Histograms, box, boxed_rows, is_boxed
 from otero.model.labels import LabelBytes
@@ -70,7 +70,8 @@ class RemoteWriteReceiver:
     def receive(self, body: bytes, version: int) -> Written:
         """Store one request (snappy block format); when this returns, it is acknowledged.
 
-        Raises BadInput when it cannot be read at all or is too large, Unavailable when it cannot be stored now.
+        Raises BadInput when it cannot be read at all, LimitExceeded when it is too large, Unavailable when it cannot be
+        stored now.
         """
         data = self._uncompressed(body)
         with self._lock:
@@ -85,7 +86,7 @@ class RemoteWriteReceiver:
             size = cramjam.snappy.decompress_raw_len(body)
             if size > self.max_bytes:
                 rejected(DOOR, "too_large")
-                raise BadInput(
+                raise LimitExceeded(
                     f"the request takes {size} bytes uncompressed, at most {self.max_bytes} are taken"
                     " (setting limits.remote_write_bytes); send fewer samples per request"
                 )
