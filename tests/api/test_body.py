@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.requests import Request
 
-from otero.api import body
+from otero.api import body as body_module
 from otero.api.body import read_body
 from otero.errors import BadInput, LimitExceeded
 
@@ -99,13 +99,13 @@ async def test_round_trip(data: bytes, encoding: str) -> None:
 
 async def test_long_bodies_do_not_hold_up_the_event_loop(monkeypatch: pytest.MonkeyPatch) -> None:
     threads: list[int] = []
-    inflate = body.inflate
+    inflate = body_module.inflate
 
     def noting(*arguments: Any) -> bytes:
         threads.append(threading.get_ident())
         return inflate(*arguments)
 
-    monkeypatch.setattr(body, "inflate", noting)
+    monkeypatch.setattr(body_module, "inflate", noting)
     data = random.Random(1).randbytes(100_000)
     assert await read_body(request(gzip.compress(data), "gzip"), 1 << 20) == data
     assert threads != [threading.get_ident()]

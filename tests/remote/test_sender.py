@@ -275,3 +275,19 @@ async def test_a_failure_within_loses_nothing(tmp_path: Path) -> None:
         source.write(5)
         await receiver.until(lambda: has_all(receiver, 6))
     assert all([n for n, _ in values] == list(range(6)) for values in receiver.samples.values())
+
+
+async def test_a_destination_that_is_gone_lags_no_more(tmp_path: Path) -> None:
+    source, receiver = Source(tmp_path), Receiver()
+    async with serving(receiver.answer) as address, sending(source, config(address, name="gone")) as writer:
+        source.write(0)
+        await receiver.until(lambda: has_all(receiver, 1))
+        await writer.apply([], {})
+    gauges = {
+        sample.name
+        for metric in REGISTRY.collect()
+        if metric.type == "gauge"
+        for sample in metric.samples
+        if sample.labels.get("remote_name") == "gone" and not sample.name.endswith("_created")
+    }
+    assert not gauges

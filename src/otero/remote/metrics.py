@@ -37,6 +37,8 @@ HIGHEST_SENT = _gauge("queue_highest_sent_timestamp_seconds", "Newest sample tha
 LAG_BYTES = Gauge(
     "otero_remote_write_lag_bytes", "Journal that the destination has not had.", _BY, registry=REGISTRY
 )
+GAUGES = (PENDING, SHARDS, HIGHEST_IN, HIGHEST_SENT, LAG_BYTES)
+"""What a destination shows as long as it is there."""
 SEND_SECONDS = Histogram(
     "prometheus_remote_storage_sent_batch_duration_seconds",
     "Time of requests.",

@@ -146,6 +146,9 @@ class Destination:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
         await self._client.close()
+        for gauge in metrics.GAUGES:
+            with contextlib.suppress(KeyError):
+                gauge.remove(*self._labels)
 
     async def _run(self) -> None:
         while True:

@@ -75,6 +75,7 @@ class State:
             have = _version(connection)
             if have == _newest():
                 return have
+            logging.getLogger("alembic").setLevel(logging.WARNING)  # before the import, which already logs
             # Imported here, since nearly every start finds its schema up to date.
             from alembic import command
             from alembic.config import Config
@@ -89,7 +90,6 @@ class State:
                     " release. Start that release, or give another --data; nothing was changed"
                 )
             config.attributes["connection"] = connection
-            logging.getLogger("alembic").setLevel(logging.WARNING)
             command.upgrade(config, "head")
             return known[0]
 
