@@ -397,7 +397,7 @@ class HttpClient:
         `on_bytes` is told the number of body bytes held so far, and may raise to stop reading. Raises TimedOut,
         LimitExceeded (the body is longer than `max_bytes`), Unavailable (anything else that went wrong on the way).
         """
-        what = f'{method.title()} "{url}"'
+        what = f'{method.title()} "{Url(str(url)).redacted()}"'
         try:
             async with asyncio.timeout(timeout_s), self._send(method, url, headers, body) as response:
                 content = await _read(response, max_bytes, on_bytes)

@@ -268,11 +268,12 @@ def test_arrays_of_references_are_held_within_a_bound(
     known = registry.resolve([encode_labels({"__name__": f"m{n}"}) for n in range(100)])
     writer = MetricWriter(journal, registry)
     held: list[weakref.ref[np.ndarray]] = []
+    refs = known
     for n in range(50):
         refs = known.copy()
         writer.append(MetricBatch(refs, np.full(100, n), np.full(100, float(n))))
         held.append(weakref.ref(refs))
-    del refs
+    refs = known
     assert sum(array() is not None for array in held) <= 10
     reader = MetricReader(registry)
     read = [batch for record in journal.read() if (batch := reader.batch(record)) is not None]

@@ -93,10 +93,10 @@ class RemoteWriter:
 
 
 def names_of(configs: Sequence[RemoteWriteConfig]) -> list[str]:
-    """A name for each destination, fit for a file: its own, or one made of its URL."""
+    """A name for each destination, fit for a file: its own, or one made of its URL. Another password changes no name."""
     out: list[str] = []
     for config in configs:
-        text = f"name {config.name}" if config.name else f"url {config.url}"
+        text = f"name {config.name}" if config.name else f"url {config.url.redacted()}"
         name = hashlib.sha256(text.encode()).hexdigest()[:16]
         while name in out:
             name = f"{name}x"
