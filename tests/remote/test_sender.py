@@ -160,6 +160,7 @@ async def test_an_outage_is_waited_for(tmp_path: Path) -> None:
         for number in range(10):
             source.write(number)
         await receiver.until(lambda: len(receiver.refused) > 5)
+        assert counted("otero_remote_write_lag_bytes") > 1000
         source.journal.release(source.journal.end)
         receiver.status = 204
         await receiver.until(lambda: has_all(receiver, 10))

@@ -52,6 +52,20 @@ def test_an_epoch_never_comes_again(tmp_path: Path) -> None:
         epochs.add(follower.epoch)
 
 
+def test_a_place_that_cannot_be_written_holds_up_nobody(tmp_path: Path) -> None:
+    written = Written(tmp_path)
+    (tmp_path / "places").write_text("")  # as a full disk would, this keeps it from being written
+    follower = written.followers.open("a", max_bytes=1 << 30)
+    written.write("a")
+    with pytest.raises(OSError):
+        take(follower)
+    (tmp_path / "places").unlink()
+    follower.rewind()
+    written.write("a", time_ms=2)
+    assert take(follower) == ["a"]
+    assert written.followers.names() == ["a"]
+
+
 def test_only_series_that_come_no_more_are_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(follow, "_MAX_IDLE_SERIES", 50)
     written = Written(tmp_path)

@@ -138,6 +138,7 @@ class Destination:
         }
 
     def start(self) -> None:
+        metrics.LAG_BYTES.labels(*self._labels).set_function(lambda: self._follower.lag_bytes)
         self._task = asyncio.create_task(self._run(), name=f"remote write {self._labels[0]}")
 
     async def stop(self) -> None:
@@ -188,7 +189,6 @@ class Destination:
             await self._send_all(requests)
         if end != follower.place.position or plan:
             follower.commit(end)
-        metrics.LAG_BYTES.labels(*self._labels).set(follower.lag_bytes)
 
     async def _collect(self) -> tuple[list[MetricBatch], int]:
         """What the journal has next: a good many samples, or what came within the deadline."""

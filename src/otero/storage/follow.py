@@ -74,7 +74,13 @@ class Follower:
         """Rises when references lose their meaning."""
         self._hold()
         if place is None:
-            self.commit(self.place.position)
+            try:
+                self._write()
+            except OSError as error:
+                _log.error(
+                    "the place of a remote write destination cannot be written yet",
+                    extra={"reason": error.strerror},
+                )
 
     @property
     def lag_bytes(self) -> int:
