@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from otero.clock import ManualClock
 from otero.errors import BadInput, LimitExceeded, Unavailable
@@ -189,7 +190,7 @@ def test_batches_survive_a_change_of_process(
     writer = MetricWriter(journal, registry)
     keys = [encode_labels({"__name__": "m", "n": str(n), "job": "é"}) for n in range(31)]
     expected: list[tuple[bytes, int, int, int]] = []
-    again: dict[tuple[int, ...], object] = {}
+    again: dict[tuple[int, ...], NDArray[np.int64]] = {}
     for at, (numbers, one_time, with_start, values, stale) in enumerate(given_batches):
         refs = registry.resolve([keys[n] for n in numbers])
         refs = again.setdefault(tuple(numbers), refs)
