@@ -1,6 +1,8 @@
 """The composition root: `build(config)` makes every part, in the order in which data flows; `start` and `stop` follow it.
 
 scrape, host ─▶ intake ─▶ store (journal, head, engine) ─▶ query engine ─▶ HTTP API
+                  ▲                                             │
+                  └───────────────── rules ◀────────────────────┘
 """
 
 import asyncio
@@ -17,6 +19,7 @@ from urllib.parse import urlsplit
 
 from otero.api import build_api, build_pushgateway
 from otero.api.context import ApiContext, Settings
+from otero.api.prometheus.targets import global_url
 from otero.api.queries import QueryPool
 from otero.clock import Clock, SystemClock
 from otero.config import Config, Token
@@ -34,8 +37,13 @@ from otero.ingest.receivers.remote_write import RemoteWriteReceiver
 from otero.ingest.scrape.config import ScrapeConfig
 from otero.ingest.scrape.discovery_config import TargetGroup
 from otero.ingest.scrape.manager import ScrapeManager
+from otero.model.alerts import Alert
 from otero.query.promql.engine import Engine
 from otero.remote.sender import RemoteWriter
+from otero.rules.group import Surroundings
+from otero.rules.metrics import RuleCollector
+from otero.rules.rule import RuleQueries
+from otero.rules.scheduler import OnAlerts, Scheduler
 from otero.storage.metrics import MetricStore, StorageSettings, StoreCollector
 from otero.storage.push_groups import PushGroupTable
 from otero.storage.records import RecordStorage
@@ -51,7 +59,14 @@ class Otero:
     """One server: its parts, and its life from start to stop."""
 
     def __init__(
-        self, config: Config, reread: Reload, *, insecure: bool, flags: Mapping[str, str], clock: Clock
+        self,
+        config: Config,
+        reread: Reload,
+        *,
+        insecure: bool,
+        flags: Mapping[str, str],
+        clock: Clock,
+        on_alerts: OnAlerts,
     ) -> None:
         self.config = config
         self.ready = False
@@ -119,6 +134,19 @@ class Otero:
             timeout_s=config.query.timeout / 1000,
             max_samples=config.query.max_samples,
         )
+        self.rules = Scheduler(
+            RuleQueries(
+                self.engine,
+                clock,
+                timeout_s=config.query.timeout / 1000,
+                max_samples=config.query.max_samples,
+            ),
+            self.store,
+            self.intake,
+            clock,
+            on_alerts,
+        )
+        self._rule_metrics = RuleCollector(lambda: self.rules.groups)
         context = ApiContext(
             clock=clock,
             store=self.store,
@@ -127,6 +155,7 @@ class Otero:
             queries=self.queries,
             scrapes=self.scrapes,
             records=self.records,
+            rules=self.rules,
             remote_write=self.remote_write,
             otlp=self.otlp,
             pushgateway=self.pushgateway,
@@ -163,6 +192,7 @@ class Otero:
         self.records.start()
         self._collector = StoreCollector(self.store)
         REGISTRY.register(self._collector)
+        REGISTRY.register(self._rule_metrics)
         # What is loaded by now stays: looking through it again and again for garbage would cost more than any garbage.
         gc.collect()
         gc.freeze()
@@ -172,6 +202,7 @@ class Otero:
         self.ready = True
         await self._apply_remote_write()
         await self.scrapes.apply(self._scrape_configs())
+        await self.rules.apply(self.config.rule_files, self._around_rules())
         if self.host is not None:
             self.host.start()
 
@@ -180,6 +211,8 @@ class Otero:
         self.ready = False
         if self._collector is not None:
             REGISTRY.unregister(self._collector)
+            REGISTRY.unregister(self._rule_metrics)
+        await self.rules.stop()
         if self.host is not None:
             await self.host.stop()
         await self.scrapes.stop()
@@ -214,6 +247,7 @@ class Otero:
             self.config = config
             await self._apply_remote_write()
             await self.scrapes.apply(self._scrape_configs())
+            await self.rules.apply(self.config.rule_files, self._around_rules())
             self.reload_ok = True
             self.reloaded_ms = self._clock.now_ms()
             _log.info("configuration reloaded", extra={"takes_effect_after_restart": needs_restart})
@@ -226,6 +260,16 @@ class Otero:
     async def _apply_remote_write(self) -> None:
         prometheus = self.config.prometheus
         await self.remote_writer.apply(prometheus.remote_write, prometheus.global_.external_labels)
+
+    def _around_rules(self) -> Surroundings:
+        global_ = self.config.prometheus.global_
+        return Surroundings(
+            interval_ms=global_.evaluation_interval,
+            query_offset_ms=global_.rule_query_offset,
+            external_labels=global_.external_labels,
+            external_url=global_url(self.doors[0][1]),
+            features=self.engine.features,
+        )
 
     def _scrape_configs(self) -> Sequence[ScrapeConfig]:
         """What the configuration says; without any prometheus.yml, Otero's own metrics."""
@@ -253,9 +297,24 @@ def build(
     insecure: bool = False,
     flags: Mapping[str, str] | None = None,
     clock: Clock | None = None,
+    on_alerts: OnAlerts | None = None,
 ) -> Otero:
-    """Every part of one server, connected, nothing started but the bound port and the opened data directory."""
-    return Otero(config, reread, insecure=insecure, flags=flags or {}, clock=clock or SystemClock())
+    """Every part of one server, connected, nothing started but the bound port and the opened data directory.
+
+    `on_alerts` is told the alerts that rules want sent; without it nobody is, and the API alone shows them.
+    """
+    return Otero(
+        config,
+        reread,
+        insecure=insecure,
+        flags=flags or {},
+        clock=clock or SystemClock(),
+        on_alerts=on_alerts or _tell_nobody,
+    )
+
+
+def _tell_nobody(_alerts: Sequence[Alert]) -> None:
+    """Alerts are seen at /api/v1/alerts only."""
 
 
 async def run(read: Reload, *, insecure: bool = False, flags: Mapping[str, str] | None = None) -> int:

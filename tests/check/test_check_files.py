@@ -61,6 +61,7 @@ FAULTS = {
     "promtool/bad-sd-file-format.yml": (1, 'did you mean "targets"?'),
     "promtool/bad-rules-syntax.yml": (7, "could not parse expression"),
     "promtool/prometheus-config.bad.yml": (1, "not a file that Otero knows"),
+    "promtool/rules-bad.yml": (12, 'undefined variable "$label"'),
     "promtool/rules_extrafields.yml": (7, 'unknown field "namespace"'),
     "promtool/url_in_alert_targetgroup_with_relabel_config.bad.yml": (8, "not a valid hostname"),
     "promtool/url_in_scrape_targetgroup_with_relabel_config.bad.yml": (8, "not a valid hostname"),

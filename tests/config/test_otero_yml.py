@@ -69,7 +69,7 @@ def test_every_key_of_the_contract_is_taken(tmp_path: Path) -> None:
     assert config.storage.retention.logs == 14 * 86_400_000
     assert (config.query.timeout, config.limits.series_per_job) == (60_000, 4)
     assert {warning.path for warning in config.warnings} == {
-        "alertmanager", "rules", "dashboards", "slis", "slos", "receivers.jaeger"
+        "alertmanager", "rules[0]", "dashboards", "slis", "slos", "receivers.jaeger"
     }  # fmt: skip
     assert all(warning.line for warning in config.warnings)
 

@@ -22,6 +22,7 @@ from otero.api.prometheus.metadata import MetadataRoutes
 from otero.api.prometheus.query import QueryRoutes
 from otero.api.prometheus.remote_read import RemoteReadRoutes
 from otero.api.prometheus.remote_write import RemoteWriteRoutes
+from otero.api.prometheus.rules import RuleRoutes
 from otero.api.prometheus.status import StatusRoutes
 from otero.api.prometheus.targets import TargetRoutes
 from otero.api.pushgateway import METHODS, PATH, PushRoutes, push_problem
@@ -34,8 +35,6 @@ from otero.telemetry import REGISTRY
 Handler = Callable[[Request], Awaitable[Response]]
 
 _LATER = {
-    "/api/v1/rules": "rules are evaluated by a later release",
-    "/api/v1/alerts": "alerts are raised by a later release",
     "/api/v1/alertmanagers": "alerts are sent by a later release",
 }
 
@@ -44,6 +43,7 @@ def build_api(context: ApiContext, access: Access, headers: Mapping[str, str]) -
     """The ASGI application of the main port; `headers` go out with every answer."""
     query, metadata = QueryRoutes(context), MetadataRoutes(context)
     targets, status = TargetRoutes(context), StatusRoutes(context)
+    rules = RuleRoutes(context)
     federate, health = FederateRoutes(context), HealthRoutes(context)
     remote_write = RemoteWriteRoutes(context.remote_write)
     push = PushRoutes(context.pushgateway)
@@ -61,6 +61,8 @@ def build_api(context: ApiContext, access: Access, headers: Mapping[str, str]) -
         ("/api/v1/targets", targets.targets, ["GET"]),
         ("/api/v1/targets/metadata", targets.targets_metadata, ["GET"]),
         ("/api/v1/scrape_pools", targets.scrape_pools, ["GET"]),
+        ("/api/v1/rules", rules.rules, ["GET"]),
+        ("/api/v1/alerts", rules.alerts, ["GET"]),
         ("/api/v1/status/config", status.config, ["GET"]),
         ("/api/v1/status/flags", status.flags, ["GET"]),
         ("/api/v1/status/runtimeinfo", status.runtimeinfo, ["GET"]),

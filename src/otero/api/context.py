@@ -11,6 +11,7 @@ from otero.ingest.receivers.pushgateway import Pushgateway
 from otero.ingest.receivers.remote_write import RemoteWriteReceiver
 from otero.ingest.scrape.manager import ScrapeManager
 from otero.query.promql.engine import Engine
+from otero.rules.scheduler import Scheduler
 from otero.storage.metrics import MetricStore
 from otero.storage.records import RecordStorage
 from otero.storage.state import State
@@ -61,6 +62,7 @@ class ApiContext:
     queries: QueryPool
     scrapes: ScrapeManager
     records: RecordStorage
+    rules: Scheduler
     remote_write: RemoteWriteReceiver
     otlp: OtlpExport
     pushgateway: Pushgateway

@@ -24,7 +24,8 @@ from otero.config.render import render
 from otero.config.web import TlsServerConfig, WebConfig, load_web
 from otero.errors import BadConfig, BadField, Problem
 from otero.fields import FilePath, check_endpoint
-from otero.source import Map, Node, Reader, Scalar, parse, read_file
+from otero.rules.config import LoadedFile, load_rule_files, rule_paths
+from otero.source import Map, Node, Reader, Scalar, is_file, locate, parse, read_file
 
 __all__ = [
     "Auth",
@@ -51,12 +52,14 @@ class Config:
     """Everything that Otero was told. Immutable; two are equal when they say the same.
 
     `otero` holds the keys of otero.yml with the command line's flags applied. `prometheus_given` is False when no
-    prometheus.yml was named at all: then the server scrapes itself and this host. `files` were read.
+    prometheus.yml was named at all: then the server scrapes itself and this host. `rule_files` are those of
+    prometheus.yml, then those of otero.yml, each once. `files` were read.
     """
 
     otero: OteroConfig = field(default_factory=OteroConfig)
     prometheus: PrometheusConfig = field(default_factory=PrometheusConfig)
     web: WebConfig = field(default_factory=WebConfig)
+    rule_files: tuple[LoadedFile, ...] = ()
     prometheus_given: bool = False
     warnings: tuple[Problem, ...] = field(default=(), compare=False)
     files: tuple[Path, ...] = field(default=(), compare=False)
@@ -164,10 +167,12 @@ def load(
     except BadField as error:
         loading.problems.append(Problem(str(error), path="--receiver"))
     otero = replace(otero, **changes)
+    of_prometheus = loading.prometheus(otero, node if prometheus is None else None, otero_yml)
     config = Config(
         otero=otero,
-        prometheus=loading.prometheus(otero, node if prometheus is None else None, otero_yml),
+        prometheus=of_prometheus,
         web=loading.web(web_config),
+        rule_files=loading.rules(of_prometheus, otero, node, "" if rules else str(otero_yml or "")),
         prometheus_given=otero.prometheus is not None,
         warnings=tuple(loading.warnings),
         files=tuple(loading.files),
@@ -227,6 +232,29 @@ class _Loading:
         self.warnings += warnings
         self.files += [Path(file) for file in config.scrape_config_files]
         return config
+
+    def rules(
+        self, prometheus: PrometheusConfig, otero: OteroConfig, node: Node, otero_yml: str
+    ) -> tuple[LoadedFile, ...]:
+        # Of a missing file prometheus.yml's reader has warned, as Prometheus takes any path for a pattern.
+        found = [path for pattern in prometheus.rule_files for path in rule_paths(pattern) if is_file(path)]
+        for index, pattern in enumerate(otero.rules):
+            paths = rule_paths(pattern)
+            if not paths:
+                at = f"rules[{index}]" if otero_yml else "--rules"
+                line, column = locate(node, at) if otero_yml else (0, 0)
+                self.warnings.append(
+                    Problem(f'no file matches "{pattern}"', otero_yml, line, column, path=at)
+                )
+            found += paths
+        paths = [str(path) for path in dict.fromkeys(found)]
+        try:
+            files = load_rule_files(paths, frozenset(otero.query.features))
+        except BadConfig as error:
+            self.problems += error.problems
+            return ()
+        self.files += [Path(file.path) for file in files]
+        return files
 
     def web(self, path: Path | None) -> WebConfig:
         if path is None:

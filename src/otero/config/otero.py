@@ -130,7 +130,7 @@ class OteroConfig(Part, frozen=True, kw_only=True):
 
     prometheus: FilePath | dict[str, Any] | None = None
     alertmanager: Annotated[FilePath | dict[str, Any] | None, Unserved(_LATER)] = None
-    rules: Annotated[tuple[FilePath, ...], Unserved(_LATER)] = ()
+    rules: tuple[FilePath, ...] = ()
     dashboards: Annotated[tuple[FilePath, ...], Unserved(_LATER)] = ()
     slis: Annotated[FilePath | dict[str, Any] | None, Unserved(_LATER)] = None
     slos: Annotated[FilePath | dict[str, Any] | None, Unserved(_LATER)] = None

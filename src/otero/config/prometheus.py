@@ -24,7 +24,6 @@ from otero.source import List, Map, Node, Reader, Unserved, is_file, parse, read
 
 _RULE_PATH = re.compile(r"[^*]*(\*[^/]*)?")
 _MAX_SCRAPE_FILES = 10_000
-_ALERTING_LATER = "rules are checked now and evaluated by a later release"
 
 
 class PrometheusConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -33,7 +32,7 @@ class PrometheusConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     global_: GlobalConfig = msgspec.field(default=GlobalConfig(), name="global")
     runtime: RuntimeConfig = RuntimeConfig()
     alerting: Annotated[AlertingConfig, Unserved("alerts are sent by a later release")] = AlertingConfig()
-    rule_files: Annotated[tuple[FilePath, ...], Unserved(_ALERTING_LATER)] = ()
+    rule_files: tuple[FilePath, ...] = ()
     scrape_config_files: tuple[FilePath, ...] = ()
     scrape_configs: tuple[ScrapeConfig, ...] = ()
     storage: StorageConfig = StorageConfig()

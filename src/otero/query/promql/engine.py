@@ -39,7 +39,7 @@ USE_START_TIMESTAMPS = "use-start-timestamps"
 FEATURES = LANGUAGE_FEATURES | {DELAYED_NAME_REMOVAL, TYPE_AND_UNIT_LABELS, USE_START_TIMESTAMPS}
 """Every feature flag of queries, named as Prometheus' `--enable-feature` names them."""
 
-_KEPT_PLANS = 512
+_KEPT_PLANS = 4096
 
 
 class Engine:
