@@ -364,4 +364,7 @@ _PURE: Mapping[str, Function] = {
     "urlQueryEscape": Function(lambda text: quote_plus(text, safe="~"), ("string",)),
 }
 _LATE = ("query", "now", "tmpl", "externalURL", "pathPrefix")
+FUNCTIONS = (*_PURE, *_LATE)
+"""The names of all functions beside those of the language."""
+
 _CHECKER = Templates({**_PURE, **{name: Function(lambda *_: "", ("any",), True) for name in _LATE}})
