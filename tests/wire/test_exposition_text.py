@@ -293,7 +293,7 @@ def test_ten_megabytes_of_one_kind_end_soon(protocol: Protocol, body: bytes) -> 
     except BadInput as error:
         message = str(error)
     assert len(message) < 1000
-    assert time.process_time() - start_s < 5
+    assert time.process_time() - start_s < 30
 
 
 def test_conformance_files_are_read(shared: Path) -> None:
