@@ -152,7 +152,7 @@ def _exact(function: Callable[[float], float]) -> Callable[[float], float]:
 def _sgn(value: float) -> float:
     if 0 < abs(value) < 1e-9:
         raise Unsure
-    return float(value > 0) - float(value < 0) if value else value
+    return 1.0 if value > 0 else -1.0 if value < 0 else value
 
 
 SIMPLE: dict[str, Callable[[float], float]] = {
