@@ -85,6 +85,8 @@ def test_receivers_open_by_key_and_by_flag(tmp_path: Path) -> None:
     switched_on = load(receivers=["pushgateway"]).receivers.pushgateway
     assert switched_on is not None
     assert switched_on.endpoint == "127.0.0.1:9091"
+    bare = load(write(tmp_path, "bare.yml", "receivers:\n  pushgateway:\n")).receivers.pushgateway
+    assert bare == switched_on
     for name, why in (("pushgatway", 'no receiver "pushgatway"'), ("jaeger", "comes with a later release")):
         with pytest.raises(BadConfig, match=why):
             load(receivers=[name])

@@ -21,7 +21,7 @@ class Receivers(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     whose usual ports open on loopback where they are free."""
 
     otlp: Annotated[OtlpReceiver | None, Present()] = None
-    pushgateway: PushgatewayReceiver | None = None
+    pushgateway: Annotated[PushgatewayReceiver | None, Present()] = None
     jaeger: Later = None
     zipkin: Later = None
     awsxray: Later = None

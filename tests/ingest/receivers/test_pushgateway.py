@@ -10,8 +10,11 @@ from otero.errors import BadInput, LimitExceeded, Unavailable
 from otero.ingest.intake import Intake
 from otero.ingest.receivers.push_groups import grouping_key
 from otero.ingest.receivers.pushgateway import Pushgateway, PushgatewayReceiver
+from otero.model.histograms import boxed_rows
+from otero.model.labels import decode_labels
 from otero.storage.push_groups import PushGroupTable
 from otero.storage.state import State
+from otero.wire.pb import exposition_pb2 as pb
 from tests.fakes import RecordingStore, Sample
 
 A, B = grouping_key("a", ()), grouping_key("b", (("path", "/var"), ("none", "")))
@@ -110,6 +113,36 @@ def test_groups_that_differ_by_an_empty_label_share_series(running: Running) -> 
     running.gateway.sample()
     assert [s.value for s in running.store.samples(name="m")][-1] == 1.0
     assert not any(s.stale for s in running.store.samples(name="m"))
+
+
+def native(name: str, counts: list[int]) -> bytes:
+    """A delimited family with one native histogram, whose buckets lie side by side."""
+    deltas = [count - before for count, before in zip(counts, [0, *counts], strict=False)]
+    histogram = pb.Histogram(
+        sample_count=sum(counts), sample_sum=1.5, zero_threshold=1e-9, positive_delta=deltas,
+        positive_span=[pb.BucketSpan(offset=0, length=len(counts))],
+    )  # fmt: skip
+    family = pb.MetricFamily(name=name, type=4, metric=[pb.Metric(histogram=histogram)]).SerializeToString()
+    return bytes([len(family)]) + family
+
+
+def test_native_histograms_are_pushed_and_sampled(running: Running) -> None:
+    running.gateway.push(A, native("h", [2, 1]), protobuf=True, replace=True)
+    running.gateway.push(B, native("h", [4]) + native("k", [1]), protobuf=True, replace=True)
+    running.gateway = running.again()
+    running.gateway.sample()
+    batch = running.store.batches[-1]
+    assert batch.histograms is not None
+    rows = boxed_rows(batch.values)
+    found = {
+        (labels["job"], labels["__name__"]): float(batch.histograms.count[row])
+        for ref, row in zip(batch.refs.tolist(), rows.tolist(), strict=True)
+        if row >= 0
+        for labels in [decode_labels(running.store.registry.labels(ref))]
+    }
+    assert found == {("a", "h"): 3, ("b", "h"): 4, ("b", "k"): 1}
+    running.gateway.delete(A)
+    assert any(s.stale for s in running.last("h"))
 
 
 def test_groups_survive_a_restart(running: Running) -> None:
