@@ -1,8 +1,8 @@
 """The composition root: `build(config)` makes every part, in the order in which data flows; `start` and `stop` follow it.
 
-scrape, host ─▶ intake ─▶ store (journal, head, engine) ─▶ query engine ─▶ HTTP API
-                  ▲                                             │
-                  └───────────────── rules ◀────────────────────┘
+scrape, host ─▶ intake ─▶ store (journal, head, engine) ─▶ remote reader ─▶ query engine ─▶ HTTP API
+                  ▲                                                              │
+                  └────────────────────────── rules ◀────────────────────────────┘
 """
 
 import asyncio
@@ -39,6 +39,7 @@ from otero.ingest.scrape.discovery_config import TargetGroup
 from otero.ingest.scrape.manager import ScrapeManager
 from otero.model.alerts import Alert
 from otero.query.promql.engine import Engine
+from otero.remote.reader import RemoteReader
 from otero.remote.sender import RemoteWriter
 from otero.rules.group import Surroundings
 from otero.rules.metrics import RuleCollector
@@ -122,8 +123,9 @@ class Otero:
             self.records.seen_metrics,
             retention_ms={"logs": retention.logs, "traces": retention.traces},
         )
+        self.remote_reader = RemoteReader(self.store, hosts=Hosts(config.hosts))
         self.engine = Engine(
-            self.store,
+            self.remote_reader,
             lookback_ms=config.query.lookback_delta,
             default_step_ms=config.prometheus.global_.evaluation_interval,
             features=config.query.features,
@@ -200,7 +202,7 @@ class Otero:
         await self.pushgateway.start()
         self.doors = (*self.doors, *await self._otlp_doors.start(self.otlp))
         self.ready = True
-        await self._apply_remote_write()
+        await self._apply_remote()
         await self.scrapes.apply(self._scrape_configs())
         await self.rules.apply(self.config.rule_files, self._around_rules())
         if self.host is not None:
@@ -221,6 +223,7 @@ class Otero:
             await self._push_server.stop()
         await self.remote_writer.stop()
         await self._server.stop()
+        await self.remote_reader.stop()
         await self.pushgateway.stop()
         self.queries.close()
         self.otlp.close()
@@ -245,7 +248,7 @@ class Otero:
             if config.prometheus.otlp != self.config.prometheus.otlp:
                 self.otlp_metrics.configure(config.prometheus.otlp)
             self.config = config
-            await self._apply_remote_write()
+            await self._apply_remote()
             await self.scrapes.apply(self._scrape_configs())
             await self.rules.apply(self.config.rule_files, self._around_rules())
             self.reload_ok = True
@@ -257,9 +260,11 @@ class Otero:
         host, _ = split_listen(listen)
         return f"{scheme}://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}"
 
-    async def _apply_remote_write(self) -> None:
+    async def _apply_remote(self) -> None:
         prometheus = self.config.prometheus
-        await self.remote_writer.apply(prometheus.remote_write, prometheus.global_.external_labels)
+        external_labels = prometheus.global_.external_labels
+        await self.remote_writer.apply(prometheus.remote_write, external_labels)
+        await self.remote_reader.apply(prometheus.remote_read, external_labels)
 
     def _around_rules(self) -> Surroundings:
         global_ = self.config.prometheus.global_

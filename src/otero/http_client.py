@@ -391,8 +391,11 @@ class HttpClient:
         timeout_s: float,
         max_bytes: int,
         on_bytes: Callable[[int], None] | None = None,
+        raw_encoding: str = "",
     ) -> HttpResponse:
         """One request and its whole answer, whatever its status.
+
+        An answer whose Content-Encoding is `raw_encoding` stays as it came: the caller undoes it.
 
         `on_bytes` is told the number of body bytes held so far, and may raise to stop reading. Raises TimedOut,
         LimitExceeded (the body is longer than `max_bytes`), Unavailable (anything else that went wrong on the way).
@@ -400,7 +403,7 @@ class HttpClient:
         what = f'{method.title()} "{Url(str(url)).redacted()}"'
         try:
             async with asyncio.timeout(timeout_s), self._send(method, url, headers, body) as response:
-                content = await _read(response, max_bytes, on_bytes)
+                content = await _read(response, max_bytes, on_bytes, raw_encoding)
                 return HttpResponse(response.status, response.reason or "", response.headers, content)
         except TimeoutError:
             raise TimedOut(
@@ -558,13 +561,16 @@ _STEP = 1 << 18
 
 
 async def _read(
-    response: aiohttp.ClientResponse, max_bytes: int, on_bytes: Callable[[int], None] | None
+    response: aiohttp.ClientResponse,
+    max_bytes: int,
+    on_bytes: Callable[[int], None] | None,
+    raw_encoding: str = "",
 ) -> bytes:
     encoding = response.headers.get("Content-Encoding", "").lower()
     inflate = (
         zlib.decompressobj(31 if encoding == "gzip" else 47) if encoding in ("gzip", "deflate") else None
     )
-    if encoding not in ("", "identity", "gzip", "deflate"):
+    if encoding not in ("", "identity", "gzip", "deflate", raw_encoding):
         raise Unavailable(f"the answer has an unknown Content-Encoding {encoding[:40]!r}")
     chunks: list[bytes] = []
     size = 0

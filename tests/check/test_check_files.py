@@ -115,13 +115,13 @@ def test_the_command_prints_one_line_per_file_and_finding(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     good, bad = tmp_path / "good.yml", tmp_path / "bad.yml"
-    good.write_text("scrape_configs: [{job_name: a}]\nremote_read: [{url: http://h}]\n")
+    good.write_text("scrape_configs: [{job_name: a}]\ntracing: {endpoint: h}\n")
     bad.write_text("scrape_configs:\n- job_name: a\n  metric_path: /x\n")
     assert check([good]) == 0
     assert check([good, bad]) == 1
     lines = capsys.readouterr().out.splitlines()[2:]
     assert lines[0] == f"{good}: Prometheus configuration: 1 warning"
-    assert lines[1].startswith(f"{good}:2: remote_read: warning: Otero cannot serve this yet")
+    assert lines[1].startswith(f"{good}:2: tracing: warning: Otero cannot serve this yet")
     assert lines[2] == f"{bad}: Prometheus configuration: 1 error"
     assert (
         lines[3]

@@ -255,7 +255,9 @@ def test_staleness_start_times_and_retention(tmp_path: Path) -> None:
         store.append(
             MetricBatch(refs, times, np.array([STALE, 1.0, 2.0]), np.array([0, 0, NOW_MS - 2 * HOUR_MS]))
         )
+        assert store.oldest_ms() == NOW_MS - HOUR_MS
     with opened(tmp_path, clock, retention_ms=24 * HOUR_MS) as store:
+        assert store.oldest_ms() == NOW_MS - HOUR_MS
         found = contents(store, METRIC_A, 0, NOW_MS)
         assert set(found) == {key("a", 0), key("a", 2)}
         assert found[key("a", 0)][NOW_MS] == int(bits(np.array([STALE]))[0])

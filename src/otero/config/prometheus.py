@@ -38,9 +38,7 @@ class PrometheusConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     storage: StorageConfig = StorageConfig()
     tracing: Annotated[TracingConfig | None, Unserved("Otero does not send traces of itself")] = None
     remote_write: tuple[RemoteWriteConfig, ...] = ()
-    remote_read: Annotated[
-        tuple[RemoteReadConfig, ...], Unserved("remote storage is read by a later release")
-    ] = ()
+    remote_read: tuple[RemoteReadConfig, ...] = ()
     otlp: OtlpConfig = OtlpConfig()
 
     def __post_init__(self) -> None:

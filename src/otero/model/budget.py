@@ -22,6 +22,7 @@ class Budget:
         self.max_samples = max_samples
         self.samples = 0
         self.peak_samples = 0
+        self._warnings: dict[str, None] = {}
 
     def cancel(self) -> None:
         self._cancelled.set()
@@ -49,6 +50,15 @@ class Budget:
         they cannot fit."""
         if samples > SURE * max(self.max_samples - self.samples, 0):
             raise _too_many(f"about {samples + self.samples:,}", self.max_samples)
+
+    def warn(self, text: str) -> None:
+        """What the reader of the answer should know of where its samples come from."""
+        self._warnings[text] = None
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Each warning once, in order."""
+        return tuple(self._warnings)
 
     def release(self, samples: int) -> None:
         """Samples that are no longer held."""

@@ -11,12 +11,16 @@ class NoteKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """One doubt about a result. `start` and `end` are character offsets in the query; -1 when it has no place there."""
+    """One doubt about a result. `start` and `end` are character offsets in the query; -1 when it has no place there.
+
+    `of_source`: it is about where samples come from, not about the query.
+    """
 
     kind: NoteKind
     text: str
     start: int = -1
     end: int = -1
+    of_source: bool = False
 
 
 class Notes:
@@ -36,7 +40,9 @@ class Notes:
 
 
 def render_note(note: Note, query: str) -> str:
-    """A note as Prometheus writes it: `PromQL warning: text (line:column)`."""
+    """A note as Prometheus writes it: `PromQL warning: text (line:column)`; one about the source is its text alone."""
+    if note.of_source:
+        return note.text
     place = ""
     if note.start >= 0:
         before = query[: note.start]

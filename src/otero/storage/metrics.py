@@ -26,7 +26,7 @@ from otero.model.histograms import Histograms, merged
 from otero.model.labels import LabelBytes, LabelTable, decode_labels
 from otero.model.matchers import Matcher
 from otero.model.metrics import Exemplar, Metadata, MetricBatch
-from otero.model.samples import SampleBlock, bits
+from otero.model.samples import NO_TIME, SampleBlock, bits
 from otero.storage.assemble import block_rows
 from otero.storage.blocks import build_blocks
 from otero.storage.chdb import EmbeddedEngine
@@ -376,6 +376,14 @@ class MetricStore:
         if not len(rows.series):
             return head.blocks
         return self._joined(head.blocks, head.block_refs, found.ids, found.labels(), rows)
+
+    def oldest_ms(self) -> int | None:
+        """The time of the oldest sample that is stored, None when there is none. Raises Unavailable."""
+        times = [first_ms for first_ms in [self.head.status().first_ms] if first_ms != NO_TIME]
+        if self._engine_from_ms is not None:
+            found = self.engine.table("SELECT count() AS rows, min(time) AS first FROM samples")
+            times += found["first"].to_pylist() if found["rows"][0].as_py() else []
+        return min(times, default=None)
 
     def _foresee(self, found: FoundSeries, start_ms: int, until_ms: int, budget: Budget) -> None:
         """Refuse what cannot fit before anything is read.

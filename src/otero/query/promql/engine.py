@@ -16,7 +16,7 @@ from otero.model.budget import Budget
 from otero.model.histograms import Histograms
 from otero.model.labels import LabelTable
 from otero.model.samples import ABSENT_BITS, STALE_BITS, bits
-from otero.query.notes import Notes
+from otero.query.notes import Note, NoteKind, Notes
 from otero.query.promql import ast
 from otero.query.promql.boxes import united
 from otero.query.promql.evaluate import Evaluator
@@ -210,4 +210,7 @@ def _result(
     value: Vector | Matrix | RawMatrix | Scalar | String, evaluator: Evaluator, budget: Budget
 ) -> Result:
     read = evaluator.samples
-    return Result(value, evaluator.notes.all(), QueryStats(read.series, read.samples, budget.peak_samples))
+    notes = [Note(NoteKind.WARNING, text, of_source=True) for text in budget.warnings]
+    return Result(
+        value, (*notes, *evaluator.notes.all()), QueryStats(read.series, read.samples, budget.peak_samples)
+    )
