@@ -68,11 +68,11 @@ def test_local_samples_win_then_those_of_the_first_answer(local: Rows, remote: l
 
 
 def test_native_histograms_of_two_places_know_nothing_of_each_other() -> None:
-    held = Histograms.concat([one(buckets={1: n + 1.0}, hint=ResetHint.NOT_RESET) for n in range(2)])
+    held = Histograms.concat([one(buckets={1: n + 1.0}, hint=ResetHint.NOT_RESET) for n in range(3)])
     gauge = Histograms.concat([one(buckets={1: 9.0}, hint=ResetHint.GAUGE)])
-    boxes = box(np.arange(2)).tolist()
+    boxes = box(np.arange(3)).tolist()
     local = blocks_of([(0, 5, boxes[0])], gauge)
-    merged = merge(local, [answer([(0, 4, boxes[0]), (0, 5, boxes[1]), (1, 4, boxes[1])], held)])
+    merged = merge(local, [answer([(0, 4, boxes[0]), (0, 5, boxes[1]), (1, 4, boxes[2])], held)])
     found: dict[tuple[str, int], tuple[float, int]] = {}
     for block in merged:
         assert block.histograms is not None
@@ -88,7 +88,7 @@ def test_native_histograms_of_two_places_know_nothing_of_each_other() -> None:
     assert found == {
         ("0", 4): (1.0, ResetHint.UNKNOWN),
         ("0", 5): (9.0, ResetHint.GAUGE),
-        ("1", 4): (2.0, ResetHint.NOT_RESET),
+        ("1", 4): (3.0, ResetHint.NOT_RESET),
     }
 
 

@@ -73,6 +73,7 @@ class Server:
     headers: list[Any] = field(default_factory=list)
     asked: asyncio.Event = field(default_factory=asyncio.Event)
     free: asyncio.Event | None = None
+    left: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
         [query] = decode_request(bytes(cramjam.snappy.decompress_raw(await request.read())))
@@ -80,7 +81,11 @@ class Server:
         self.headers.append(request.headers)
         self.asked.set()
         if self.free is not None:
-            await self.free.wait()
+            try:
+                await self.free.wait()
+            except asyncio.CancelledError:
+                self.left.set()
+                raise
         if self.status != 200:
             return web.Response(status=self.status, text="no such luck")
         result = encode_result(self.blocks, query.start_ms, query.end_ms, self.external)
@@ -281,7 +286,7 @@ async def test_a_slow_server_has_its_own_time() -> None:
 
 async def test_the_query_has_its_time_and_its_samples() -> None:
     server = Server(free=asyncio.Event())
-    many = Server(blocks(({"a": "1"}, {n: 1.0 for n in range(50)})))
+    many = Server(blocks(({"a": "1"}, dict.fromkeys(range(50), 1.0))))
     async with (
         serving(server.answer) as address,
         serving(many.answer) as other,
@@ -297,8 +302,8 @@ async def test_the_query_has_its_time_and_its_samples() -> None:
 async def test_servers_are_asked_side_by_side_and_left_when_the_query_is_cancelled() -> None:
     servers = [Server(free=asyncio.Event()), Server(free=asyncio.Event())]
     async with (
-        serving(servers[0].answer) as one_address,
-        serving(servers[1].answer) as other,
+        serving(servers[0].answer, cancelled=True) as one_address,
+        serving(servers[1].answer, cancelled=True) as other,
         reading(Local(), config(one_address), config(other)) as reader,
     ):
         allowed = budget()
@@ -308,6 +313,8 @@ async def test_servers_are_asked_side_by_side_and_left_when_the_query_is_cancell
         allowed.cancel()
         with pytest.raises(Cancelled):
             await waiting
+        for server in servers:
+            await asyncio.wait_for(server.left.wait(), 30)
 
 
 async def test_a_reload_leaves_what_stays_and_closes_what_goes() -> None:

@@ -47,10 +47,14 @@ class Page:
 
 @contextlib.asynccontextmanager
 async def serving(
-    handler: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]], **site: Any
+    handler: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]],
+    *,
+    cancelled: bool = False,
+    **site: Any,
 ) -> AsyncGenerator[str]:
-    """An HTTP server with one handler for every path; gives `127.0.0.1:port`."""
-    runner = web.ServerRunner(web.Server(handler), shutdown_timeout=0.1)
+    """An HTTP server with one handler for every path; gives `127.0.0.1:port`. `cancelled`: the handler is, when the client
+    hangs up."""
+    runner = web.ServerRunner(web.Server(handler, handler_cancellation=cancelled), shutdown_timeout=0.1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0, **site).start()
     try:
