@@ -262,6 +262,22 @@ def test_an_insert_that_was_cut_short_is_made_again_and_stores_once(
     spans.stop()
 
 
+def test_a_restored_table_is_seen_whole_though_its_journal_is_new_and_the_clock_behind(
+    empty: EmbeddedEngine, tmp_path: Path, clock: ManualClock
+) -> None:
+    before = store(empty, tmp_path / "before", clock)
+    append(before, one_span(1))
+    before.flush()
+    before.stop()
+    behind = ManualClock(NOW_MS - 3_600_000)
+    spans = store(empty, tmp_path / "after", behind)
+    assert names(Traces(spans).trace(b"t" * 16, budget(clock))) == ["span 1"]
+    append(spans, one_span(2))
+    spans.flush()
+    assert names(Traces(spans).trace(b"t" * 16, budget(clock))) == ["span 1", "span 2"]
+    spans.stop()
+
+
 def test_a_view_sees_what_was_acknowledged_whatever_is_inserted_meanwhile(
     empty: EmbeddedEngine, tmp_path: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -125,7 +125,11 @@ class SignalStore:
         self._refused = False
         planned = self._journal.planned
         # Whatever the table holds was inserted before, but perhaps what is planned and was cut short.
-        self._visible = planned[0].insert_id - 1 if planned else max(self._journal.insert_id, self._now_us())
+        self._visible = (
+            planned[0].insert_id - 1
+            if planned
+            else max(self._journal.insert_id or self._newest_insert(), self._now_us())
+        )
 
     # -- life ----------------------------------------------------------------------------------------------------
 
@@ -321,6 +325,11 @@ class SignalStore:
         waiting = self._journal.waiting
         lag_s = self._clock.monotonic_s() - self._waiting_since_s if waiting else 0.0
         return SignalStatus(waiting, self._journal.nbytes, lag_s, not self._refused)
+
+    def _newest_insert(self) -> int:
+        """Of the table: what a restored backup holds may be ahead of this machine's clock."""
+        found = self.engine.table(f"SELECT max(InsertId) AS newest FROM otel_{self.signal}")
+        return int(found["newest"][0].as_py())
 
     def _now_us(self) -> int:
         return self._clock.now_ms() * 1000
