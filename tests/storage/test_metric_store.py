@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from otero.clock import ManualClock
-from otero.errors import Conflict, LimitExceeded
+from otero.errors import Conflict, LimitExceeded, Unavailable
 from otero.model.budget import Budget
 from otero.model.histograms import Histograms, box, boxed_rows, is_boxed
 from otero.model.labels import LabelBytes, decode_labels, encode_labels
@@ -560,3 +560,16 @@ def test_what_the_engine_has_too_much_of_is_refused_before_it_is_read(tmp_path: 
         one = [*everything, Matcher("n", MatchOp.EQUAL, "7")]
         budget = Budget(clock, timeout_s=60, max_samples=4000)
         assert sum(block.sample_count for block in store.select(one, first_ms, NOW_MS, budget)) == 2000
+
+
+def test_a_journal_that_is_full_to_the_last_byte_can_still_be_flushed(tmp_path: Path) -> None:
+    clock = ManualClock(NOW_MS)
+    with opened(tmp_path, clock) as store:
+        refs = store.registry.resolve([key("full", 1)])
+        store.append(MetricBatch(refs, np.array([NOW_MS]), np.array([1.0])))
+        journal = store._journal  # pyright: ignore[reportPrivateUsage]
+        journal._max_bytes = journal.nbytes  # pyright: ignore[reportPrivateUsage]
+        with pytest.raises(Unavailable):
+            store.append(MetricBatch(refs, np.array([NOW_MS + 1]), np.array([2.0])))
+        store.flush()
+        assert list(contents(store, [], 0, NOW_MS + HOUR_MS)[key("full", 1)]) == [NOW_MS]

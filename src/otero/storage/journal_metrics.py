@@ -88,11 +88,11 @@ class MetricWriter:
 
     def range(self, start: int, end: int) -> None:
         """Say what the next insert takes, so that a replay cuts the same batch."""
-        self._journal.append(Kind.RANGE, _RANGE.pack(start, end))
+        self._journal.append(Kind.RANGE, _RANGE.pack(start, end), beyond_limit=True)
 
     def flushed(self, position: int) -> None:
         """Say that everything before `position` is stored."""
-        self._journal.append(Kind.FLUSHED, _POSITION.pack(position))
+        self._journal.append(Kind.FLUSHED, _POSITION.pack(position), beyond_limit=True)
 
     def _shape(self, refs: NDArray[np.int64]) -> int:
         found = self._shapes.get(id(refs))
