@@ -83,14 +83,14 @@ class Otero:
         with contextlib.ExitStack() as undo:
             self._socket = bind(config.listen)
             undo.callback(self._socket.close)
+            self.store, self.records = _storage(config, clock)
+            undo.callback(self.store.stop)
+            undo.callback(self.records.stop)
             self._otlp_doors = OtlpDoors(config.receivers.otlp, access, insecure=insecure)
             undo.callback(self._otlp_doors.close)
             self._push_socket = None if push is None else bind(push.endpoint)
             if self._push_socket is not None:
                 undo.callback(self._push_socket.close)
-            self.store, self.records = _storage(config, clock)
-            undo.callback(self.store.stop)
-            undo.callback(self.records.stop)
             self.state = State.beside(Path(config.storage.path))
             undo.pop_all()
         self.intake = Intake(self.store, self.records.stores)
