@@ -10,7 +10,7 @@ from urllib.parse import quote_plus
 
 from otero.gotemplate.formatting import sprint, sprintf, to_text
 from otero.gotemplate.times import Duration, Time
-from otero.gotemplate.values import FunctionError, List, Map, Struct, is_true, methods_of, type_name
+from otero.gotemplate.values import FunctionError, List, Map, is_true, type_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,18 +197,6 @@ def js_escape(text: str) -> str:
 
 def _all_text(arguments: Sequence[Any]) -> str:
     return arguments[0] if len(arguments) == 1 and isinstance(arguments[0], str) else sprint(arguments)
-
-
-def fields_of(value: Any) -> Mapping[str, Any] | None:
-    """What `.Name` may mean in a value besides its methods; None when it has no fields."""
-    if isinstance(value, Struct):
-        return value.fields
-    return value.entries if isinstance(value, Map) else None
-
-
-def has_method(value: Any, name: str) -> bool:
-    """Whether a value has a method of that name."""
-    return name in methods_of(value)
 
 
 BUILTINS: Mapping[str, Function] = {

@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from typing import Any
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from otero.gotemplate.values import FunctionError
 
@@ -91,11 +90,6 @@ class Time:
     zone: tzinfo = UTC
 
     type_name = "time.Time"
-
-    @staticmethod
-    def of_ms(milliseconds: int, zone: tzinfo = UTC) -> "Time":
-        """A moment given in milliseconds; 0 is Go's zero time, as Otero's moments use it for "none"."""
-        return Time(milliseconds * _MILLISECOND if milliseconds else _ZERO_SECONDS * _SECOND, zone)
 
     @property
     def is_zero(self) -> bool:
@@ -184,18 +178,6 @@ class Weekday(int):
     def methods(self) -> Mapping[str, Callable[..., Any]]:
         """Go's methods of a weekday."""
         return {"String": lambda: str(self)}
-
-
-def zone_named(name: str) -> tzinfo:
-    """The zone of an IANA name, "UTC" or "Local". Raises FunctionError for a name that is none."""
-    if name in ("", "UTC"):
-        return UTC
-    if name == "Local":
-        return _system_zone()
-    try:
-        return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise FunctionError(f"unknown time zone {name}") from None
 
 
 def _system_zone() -> tzinfo:

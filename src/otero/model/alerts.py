@@ -1,4 +1,4 @@
-"""Alerts: what rules hand to the alerting side, what other systems send in, what notifications are made of."""
+"""Alerts as rules hand them on."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
