@@ -125,7 +125,8 @@ def test_otero_reads_from_a_real_prometheus(tmp_path: Path) -> None:
     try:
         server.start(180)
         server.wait_for('up{replica="b"} == 1', timeout_s=120)
-        moment = time.time() - 1
+        [scraped] = server.query('timestamp(up{job="self",replica="b"})')
+        moment = float(scraped["value"][1])  # of a whole scrape: all its samples carry this time
         query = urlencode({"query": '{job="self"}[1m]', "time": moment})
         with urlopen(f"http://127.0.0.1:{port}/api/v1/query?{query}", timeout=60) as response:
             theirs = json.load(response)["data"]["result"]
