@@ -1,0 +1,1 @@
+"""Receivers: one file each, with the shape of its configuration and how it is sent."""
