@@ -392,18 +392,21 @@ class HttpClient:
         max_bytes: int,
         on_bytes: Callable[[int], None] | None = None,
         raw_encoding: str = "",
+        cut: bool = False,
+        what: str = "",
     ) -> HttpResponse:
         """One request and its whole answer, whatever its status.
 
-        An answer whose Content-Encoding is `raw_encoding` stays as it came: the caller undoes it.
+        An answer whose Content-Encoding is `raw_encoding` stays as it came: the caller undoes it. With `cut`, an answer
+        longer than `max_bytes` ends there. `what` names the request in errors, for URLs that nobody may read.
 
         `on_bytes` is told the number of body bytes held so far, and may raise to stop reading. Raises TimedOut,
         LimitExceeded (the body is longer than `max_bytes`), Unavailable (anything else that went wrong on the way).
         """
-        what = f'{method.title()} "{Url(str(url)).redacted()}"'
+        what = what or f'{method.title()} "{Url(str(url)).redacted()}"'
         try:
             async with asyncio.timeout(timeout_s), self._send(method, url, headers, body) as response:
-                content = await _read(response, max_bytes, on_bytes, raw_encoding)
+                content = await _read(response, max_bytes, on_bytes, raw_encoding, cut=cut)
                 return HttpResponse(response.status, response.reason or "", response.headers, content)
         except TimeoutError:
             raise TimedOut(
@@ -565,6 +568,8 @@ async def _read(
     max_bytes: int,
     on_bytes: Callable[[int], None] | None,
     raw_encoding: str = "",
+    *,
+    cut: bool = False,
 ) -> bytes:
     encoding = response.headers.get("Content-Encoding", "").lower()
     inflate = (
@@ -589,6 +594,8 @@ async def _read(
             size += len(piece)
             if size > max_bytes:
                 response.close()
+                if cut:
+                    return b"".join(chunks)[:max_bytes]
                 raise LimitExceeded(f"body size limit exceeded ({max_bytes} bytes)")
             if on_bytes is not None:
                 on_bytes(size)

@@ -1,0 +1,27 @@
+"""Microsoft Teams by the connectors of Office 365, which Microsoft has retired: a MessageCard. New ones: `msteamsv2`."""
+
+from msgspec.structs import replace
+
+from otero.alerting.notify.global_config import Global
+from otero.alerting.notify.settings import ReceiverSettings, SecretUrl, inherit, require_one
+from otero.fields import FilePath
+from otero.http_client import at_most_one
+
+
+class Config(ReceiverSettings, frozen=True, kw_only=True):
+    """`msteams_configs`."""
+
+    send_resolved: bool = True
+    webhook_url: SecretUrl | None = None
+    webhook_url_file: FilePath = FilePath("")
+    title: str = '{{ template "msteams.default.title" . }}'
+    summary: str = '{{ template "msteams.default.summary" . }}'
+    text: str = '{{ template "msteams.default.text" . }}'
+
+    def __post_init__(self) -> None:
+        require_one(self, "webhook_url", "webhook_url_file")
+        at_most_one(self, "webhook_url", "webhook_url_file")
+
+
+def complete(config: Config, global_: Global) -> Config:
+    return replace(config, **inherit(config, global_.http_config))

@@ -1,0 +1,58 @@
+"""VictorOps (Splunk On-Call): messages of its generic REST endpoint."""
+
+from msgspec import field
+from msgspec.structs import replace
+
+from otero.alerting.notify.global_config import Global
+from otero.alerting.notify.settings import HttpUrl, ReceiverSettings, inherit
+from otero.errors import BadField
+from otero.fields import FilePath, Secret
+from otero.http_client import at_most_one
+
+_FIXED_FIELDS = (
+    "routing_key", "message_type", "state_message", "entity_display_name", "monitoring_tool", "entity_id",
+    "entity_state",
+)  # fmt: skip
+
+
+class Config(ReceiverSettings, frozen=True, kw_only=True):
+    """`victorops_configs`."""
+
+    send_resolved: bool = True
+    api_key: Secret = Secret("")
+    api_key_file: FilePath = FilePath("")
+    api_url: HttpUrl | None = None
+    routing_key: str = ""
+    message_type: str = "CRITICAL"
+    state_message: str = '{{ template "victorops.default.state_message" . }}'
+    entity_display_name: str = '{{ template "victorops.default.entity_display_name" . }}'
+    monitoring_tool: str = '{{ template "victorops.default.monitoring_tool" . }}'
+    custom_fields: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.routing_key:
+            raise BadField("missing routing_key", "routing_key")
+        at_most_one(self, "api_key", "api_key_file")
+        for name in _FIXED_FIELDS:
+            if name in self.custom_fields:
+                raise BadField(
+                    f"{name} cannot be a custom field: it is one that every message has",
+                    f"custom_fields.{name}",
+                )
+
+
+def complete(config: Config, global_: Global) -> Config:
+    api_url = config.api_url or global_.victorops_api_url
+    if api_url is None:
+        raise BadField("no VictorOps URL is set: set api_url here or victorops_api_url in global")
+    key, key_file = config.api_key, config.api_key_file
+    if not key and not key_file:
+        key, key_file = global_.victorops_api_key, global_.victorops_api_key_file
+    if not key and not key_file:
+        raise BadField(
+            "no VictorOps API key is set: set api_key or api_key_file here, or victorops_api_key or "
+            "victorops_api_key_file in global"
+        )
+    return replace(
+        config, api_url=api_url, api_key=key, api_key_file=key_file, **inherit(config, global_.http_config)
+    )
