@@ -13,8 +13,8 @@ from otero.gotemplate import nodes
 from otero.gotemplate.execute import Execution, Limits
 from otero.gotemplate.functions import BUILTINS, Function
 from otero.gotemplate.lexer import TemplateError
-from otero.gotemplate.parser import parse
-from otero.gotemplate.values import FunctionError, List, Map, SafeHtml, Struct
+from otero.gotemplate.parser import called, is_blank, parse
+from otero.gotemplate.values import FunctionError, List, Map, SafeHtml, SafeUrl, Struct
 
 __all__ = [
     "Function",
@@ -23,12 +23,14 @@ __all__ = [
     "List",
     "Map",
     "SafeHtml",
+    "SafeUrl",
     "Struct",
     "TemplateError",
     "Templates",
 ]
 
 _KEPT_TEXTS = 1024
+NONE: Mapping[str, Function] = {}
 
 
 class Templates:
@@ -49,32 +51,59 @@ class Templates:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The names of the templates of this set, sorted."""
-        return tuple(sorted(self._defined))
+        """The names of the templates of this set, sorted, without files that but define others."""
+        return tuple(
+            sorted(
+                name
+                for name, found in self._defined.items()
+                if name != found.file or not is_blank(found.body)
+            )
+        )
 
     def add(self, text: str, file: str) -> "Templates":
         """This set with the templates that a text defines; `file` is its name in errors. Raises TemplateError."""
-        defined = {**self._defined, **parse(text, file, self._functions)}
+        defined = self._merged(parse(text, file, self._functions))
         return Templates(self._functions, limits=self._limits, _defined=defined)
 
     def check(self, text: str, file: str = "") -> None:
         """Parse a text without running it. Raises TemplateError."""
         self._with(text, file)
 
-    def text(self, text: str, data: Any, *, file: str = "") -> str:
-        """What a text makes of `data`. Raises TemplateError."""
-        return self._run(text, data, file, html=False)
+    def undefined(self, text: str, file: str = "") -> tuple[str, ...]:
+        """The names of templates that a text calls, itself or through others, and that are not defined.
 
-    def html(self, text: str, data: Any, *, file: str = "") -> str:
+        Raises TemplateError where the text cannot be parsed.
+        """
+        templates = self._with(text, file)
+        seen = {file}
+        missing: set[str] = set()
+        waiting = [templates[file]]
+        while waiting:
+            for name in called(waiting.pop().body):
+                if name not in templates:
+                    missing.add(name)
+                elif name not in seen:
+                    seen.add(name)
+                    waiting.append(templates[name])
+        return tuple(sorted(missing))
+
+    def text(self, text: str, data: Any, *, file: str = "", own: Mapping[str, Function] = NONE) -> str:
+        """What a text makes of `data`. Raises TemplateError.
+
+        `own` are functions of this one execution, which stand for those of the set by the same names.
+        """
+        return self._run(text, data, file, own, html=False)
+
+    def html(self, text: str, data: Any, *, file: str = "", own: Mapping[str, Function] = NONE) -> str:
         """As `text`, what is filled in being escaped for its place in HTML."""
-        return self._run(text, data, file, html=True)
+        return self._run(text, data, file, own, html=True)
 
-    def _run(self, text: str, data: Any, file: str, *, html: bool) -> str:
+    def _run(self, text: str, data: Any, file: str, own: Mapping[str, Function], *, html: bool) -> str:
         if "{{" not in text and not html:
             return text
         templates = self._with(text, file)
         try:
-            return Execution(templates, self._functions, self._limits, html=html).run(file, data)
+            return Execution(templates, self._functions, self._limits, own, html=html).run(file, data)
         except RecursionError:
             raise TemplateError(f"template: {file}: it nests too deeply") from None
 
@@ -84,5 +113,14 @@ class Templates:
             if len(self._parsed) >= _KEPT_TEXTS:
                 self._parsed.clear()
             own = parse(text, file, self._functions)
-            found = self._parsed[text, file] = {**self._defined, **own}
+            found = self._parsed[text, file] = {**self._merged(own), file: own[file]}
         return found
+
+    def _merged(self, own: Mapping[str, nodes.Template]) -> dict[str, nodes.Template]:
+        """The templates of the set with others put over them; one that says nothing replaces none."""
+        said = {
+            name: found
+            for name, found in own.items()
+            if name not in self._defined or not is_blank(found.body)
+        }
+        return {**self._defined, **said}

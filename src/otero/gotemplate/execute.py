@@ -47,11 +47,13 @@ class Execution:
         templates: Mapping[str, nodes.Template],
         functions: Mapping[str, Function],
         limits: Limits,
+        own: Mapping[str, Function],
         *,
         html: bool,
     ) -> None:
         self._templates = templates
         self._functions = functions
+        self._own = own
         self._limits = limits
         self._escaper = HtmlEscaper() if html else None
         self._out: list[str] = []
@@ -253,7 +255,7 @@ class Execution:
         values = [self._operand(argument, dot) for argument in arguments]
         if final is not _MISSING:
             values.append(final)
-        function = self._functions[node.name]
+        function = self._own.get(node.name) or self._functions[node.name]
         return self._run(node, node.name, lambda: function.run(node.name, values))
 
     def _short_circuit(
@@ -292,7 +294,7 @@ class Execution:
         method = methods_of(value).get(name)
         if method is not None:
             try:
-                return self._run(node, name, lambda: method(*(arguments or ())))
+                return self._run(node, name, lambda: method(value, *(arguments or ())))
             except TypeError:
                 count = len(arguments or ())
                 raise self._error(node, f"wrong number of args for {name}: got {count}") from None

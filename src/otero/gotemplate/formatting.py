@@ -25,6 +25,8 @@ def to_text(value: Any, *, plus: bool = False) -> str:
         return "true" if value else "false"
     if isinstance(value, float):
         return float_text(value)
+    if isinstance(value, (Map, List, Struct)) and "String" in value.methods:
+        return value.methods["String"](value)
     if isinstance(value, Map):
         pairs = (f"{key}:{to_text(item, plus=plus)}" for key, item in value.sorted_items())
         return f"map[{' '.join(pairs)}]"
@@ -144,7 +146,9 @@ def _verb(verb: str, value: Any, flags: str, precision: int | None, width: int) 
     def part(item: Any) -> str:
         return _verb(verb, item, flags, precision, width)
 
-    if verb != "T":
+    if isinstance(value, (Map, List, Struct)) and verb in "svqxX" and "String" in value.methods:
+        value = value.methods["String"](value)
+    elif verb != "T":
         if isinstance(value, List):
             return f"[{' '.join(map(part, value.items))}]"
         if isinstance(value, Map):

@@ -8,10 +8,9 @@ import re
 from typing import Any
 from urllib.parse import quote
 
-import orjson
-
 from otero.gotemplate.formatting import to_text
-from otero.gotemplate.values import List, Map, SafeHtml
+from otero.gotemplate.json_text import to_json
+from otero.gotemplate.values import FunctionError, SafeHtml, SafeUrl
 
 UNSAFE = "ZgotmplZ"
 """Stands where a value would have broken out of its place."""
@@ -159,7 +158,7 @@ class HtmlEscaper:
     def _in_attribute(self, value: Any, text: str) -> str:
         name = self._attribute
         if name in _URL_ATTRIBUTES:
-            text = self._address(text)
+            text = self._address(text, trusted=isinstance(value, SafeUrl))
         elif name == "style":
             text = text if _CSS_VALUE.fullmatch(text) else UNSAFE
         elif name.startswith("on"):
@@ -169,11 +168,11 @@ class HtmlEscaper:
         self._value += text
         return text.translate(_TEXT if self._quote else _UNQUOTED)
 
-    def _address(self, text: str) -> str:
+    def _address(self, text: str, *, trusted: bool) -> str:
         """A part of an address: its begin must have a harmless scheme, its query is percent-encoded."""
         if "?" in self._value or "#" in self._value:
             return _percent(text, "-._~")
-        if not self._value:
+        if not self._value and not trusted:
             scheme, colon, _ = text.partition(":")
             if colon and "/" not in scheme and scheme.lower() not in _SAFE_SCHEMES:
                 return f"#{UNSAFE}"
@@ -185,21 +184,9 @@ def _percent(text: str, safe: str) -> str:
 
 
 def _json(value: Any) -> str:
-    if isinstance(value, (Map, List)) or value is None or isinstance(value, (bool, int, float, str)):
-        plain = _plain(value)
-        text = orjson.dumps(plain).decode()
-        return (
-            text.replace("<", "\\u003c")
-            .replace(">", "\\u003e")
-            .replace("&", "\\u0026")
-            .replace("'", "\\u0027")
-        )
-    return _json(to_text(value))
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Map):
-        return {key: _plain(item) for key, item in value.entries.items()}
-    if isinstance(value, List):
-        return [_plain(item) for item in value.items]
-    return value if value is None or isinstance(value, (bool, int, float, str)) else to_text(value)
+    """A value within a script; what JSON does not have is written as text."""
+    try:
+        text = to_json(value)
+    except FunctionError:
+        text = to_json(to_text(value))
+    return text.replace("'", "\\u0027")

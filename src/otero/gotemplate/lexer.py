@@ -35,7 +35,13 @@ _BLANKS = " \t\r\n"
 
 class TemplateError(BadInput):
     """A template that cannot be parsed or executed: `template: NAME:LINE:COLUMN: …`. Lines count from 1, columns from
-    0, in bytes, as Go writes them."""
+    0, in bytes, as Go writes them; `reason` is the text without its place. Line 0 where no place is known."""
+
+    def __init__(self, message: str, *, line: int = 0, column: int = 0, reason: str = "") -> None:
+        super().__init__(message)
+        self.line = line
+        self.column = column
+        self.reason = reason or message
 
 
 def complain(file: str, source: str, at: int, message: str) -> TemplateError:
@@ -43,7 +49,8 @@ def complain(file: str, source: str, at: int, message: str) -> TemplateError:
     before = source[:at]
     line = before.count("\n") + 1
     column = len(before[before.rfind("\n") + 1 :].encode())
-    return TemplateError(f"template: {file}:{line}:{column}: {message}")
+    text = f"template: {file}:{line}:{column}: {message}"
+    return TemplateError(text, line=line, column=column, reason=message)
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,8 +49,20 @@ def parse(source: str, file: str, functions: Collection[str]) -> dict[str, Templ
     return _Parser(source, file, functions).run()
 
 
-def _is_blank(body: tuple[Node, ...]) -> bool:
+def is_blank(body: tuple[Node, ...]) -> bool:
+    """Whether a template says nothing. Such a definition does not replace another one."""
     return all(isinstance(node, Text) and not node.text.strip() for node in body)
+
+
+def called(body: tuple[Node, ...]) -> set[str]:
+    """The names of the templates that a body calls."""
+    names: set[str] = set()
+    for node in body:
+        if isinstance(node, Call):
+            names.add(node.name)
+        elif isinstance(node, (If, With, Range)):
+            names |= called(node.body) | called(node.otherwise)
+    return names
 
 
 class _Parser:
@@ -75,9 +87,9 @@ class _Parser:
     def _define(self, name: str, body: tuple[Node, ...], at: int) -> None:
         # A definition of nothing but blanks neither replaces one that says something nor counts as a second one.
         known = self._templates.get(name)
-        if known is None or _is_blank(known.body):
+        if known is None or is_blank(known.body):
             self._templates[name] = Template(name, body, self._source, self._file)
-        elif not _is_blank(body):
+        elif not is_blank(body):
             raise complain(self._file, self._source, at, f'multiple definition of template "{name}"')
 
     # -- tokens --------------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
-from typing import Any
+from typing import Any, ClassVar
 
 from otero.gotemplate.values import FunctionError
 
@@ -16,12 +16,13 @@ _MILLISECOND = 1_000_000
 _UNITS = (("h", 3600 * _SECOND), ("m", 60 * _SECOND), ("s", _SECOND))
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _ZERO_SECONDS = -62_135_596_800
-"""Year 1: Go's zero time."""
+"""Year 1."""
 
-_LAYOUT = re.compile(
+LAYOUT = re.compile(
     r"January|Jan|Monday|Mon|MST|2006|Z07:00:00|Z07:00|Z0700|Z07|-07:00:00|-07:00|-0700|-07|002|__2"
     r"|01|02|03|04|05|06|15|PM|pm|_2|[.,]0+(?![0-9])|[.,]9+(?![0-9])|1|2|3|4|5"
 )
+"""The elements of a layout; a fraction counts only after seconds."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -30,7 +31,8 @@ class Duration:
 
     ns: int
 
-    type_name = "time.Duration"
+    type_name: ClassVar[str] = "time.Duration"
+    methods: ClassVar[Mapping[str, Callable[..., Any]]] = {}
 
     def __str__(self) -> str:
         """As Go prints it: `1h2m3.5s`, `1.5µs`, `0s`."""
@@ -47,24 +49,6 @@ class Duration:
         if hours or minutes:
             text = f"{minutes}m{text}"
         return f"{sign}{hours}h{text}" if hours else f"{sign}{text}"
-
-    @property
-    def methods(self) -> Mapping[str, Callable[..., Any]]:
-        """Go's methods of a duration."""
-        return {
-            "Seconds": lambda: self.ns / _SECOND,
-            "Minutes": lambda: self.ns / (60 * _SECOND),
-            "Hours": lambda: self.ns / (3600 * _SECOND),
-            "Milliseconds": lambda: _truncated(self.ns, _MILLISECOND),
-            "Microseconds": lambda: _truncated(self.ns, 1000),
-            "Nanoseconds": lambda: self.ns,
-            "String": lambda: str(self),
-            "Abs": lambda: Duration(abs(self.ns)),
-            "Round": lambda to: Duration(_rounded(self.ns, _as_duration(to).ns)),
-            "Truncate": lambda to: Duration(
-                _truncated(self.ns, n) * n if (n := _as_duration(to).ns) > 0 else self.ns
-            ),
-        }
 
 
 def parse_duration(text: str) -> Duration:
@@ -89,7 +73,8 @@ class Time:
     ns: int
     zone: tzinfo = UTC
 
-    type_name = "time.Time"
+    type_name: ClassVar[str] = "time.Time"
+    methods: ClassVar[Mapping[str, Callable[..., Any]]] = {}
 
     @property
     def is_zero(self) -> bool:
@@ -107,41 +92,13 @@ class Time:
         """The moment as a Go layout writes it."""
         moment = self.local()
         nanoseconds = self.ns % _SECOND
-        return _LAYOUT.sub(lambda found: _layout_part(found, layout, moment, nanoseconds), layout)
+        return LAYOUT.sub(lambda found: _layout_part(found, layout, moment, nanoseconds), layout)
 
     def __str__(self) -> str:
         return self.format("2006-01-02 15:04:05.999999999 -0700 MST")
 
-    @property
-    def methods(self) -> Mapping[str, Callable[..., Any]]:
-        """Go's methods of a moment."""
-        return {
-            "Format": lambda layout: self.format(_as_text(layout)),
-            "String": lambda: str(self),
-            "Unix": lambda: self.ns // _SECOND,
-            "UnixMilli": lambda: self.ns // _MILLISECOND,
-            "UnixNano": lambda: self.ns,
-            "UTC": lambda: Time(self.ns),
-            "Local": lambda: Time(self.ns, _system_zone()),
-            "Year": lambda: self.local().year,
-            "Month": lambda: Month(self.local().month),
-            "Day": lambda: self.local().day,
-            "Hour": lambda: self.local().hour,
-            "Minute": lambda: self.local().minute,
-            "Second": lambda: self.local().second,
-            "Nanosecond": lambda: self.ns % _SECOND,
-            "Weekday": lambda: Weekday(self.local().isoweekday() % 7),
-            "YearDay": lambda: self.local().timetuple().tm_yday,
-            "IsZero": lambda: self.is_zero,
-            "Add": lambda span: Time(self.ns + _as_duration(span).ns, self.zone),
-            "AddDate": lambda years, months, days: self._add_date(years, months, days),
-            "Sub": lambda other: Duration(self.ns - _as_time(other).ns),
-            "Before": lambda other: self.ns < _as_time(other).ns,
-            "After": lambda other: self.ns > _as_time(other).ns,
-            "Equal": lambda other: self.ns == _as_time(other).ns,
-        }
-
-    def _add_date(self, years: int, months: int, days: int) -> "Time":
+    def add_date(self, years: int, months: int, days: int) -> "Time":
+        """The moment so many years, months and days later. Raises FunctionError outside the years 1 to 9999."""
         moment = self.local()
         month = moment.month - 1 + months
         try:
@@ -160,10 +117,7 @@ class Month(int):
     def __str__(self) -> str:
         return datetime(2000, int(self), 1, tzinfo=UTC).strftime("%B")
 
-    @property
-    def methods(self) -> Mapping[str, Callable[..., Any]]:
-        """Go's methods of a month."""
-        return {"String": lambda: str(self)}
+    methods: ClassVar[Mapping[str, Callable[..., Any]]] = {"String": str}
 
 
 class Weekday(int):
@@ -174,13 +128,11 @@ class Weekday(int):
     def __str__(self) -> str:
         return datetime(2000, 1, 2 + int(self), tzinfo=UTC).strftime("%A")
 
-    @property
-    def methods(self) -> Mapping[str, Callable[..., Any]]:
-        """Go's methods of a weekday."""
-        return {"String": lambda: str(self)}
+    methods: ClassVar[Mapping[str, Callable[..., Any]]] = {"String": str}
 
 
-def _system_zone() -> tzinfo:
+def system_zone() -> tzinfo:
+    """The zone of this machine, Go's `Local`."""
     return datetime.now(UTC).astimezone().tzinfo or UTC
 
 
@@ -267,3 +219,48 @@ def _as_time(value: Any) -> Time:
     if not isinstance(value, Time):
         raise FunctionError("expected a time.Time")
     return value
+
+
+ZERO_TIME = Time(_ZERO_SECONDS * _SECOND)
+"""Go's zero time, January 1 of year 1."""
+
+Duration.methods = {
+    "Seconds": lambda span: span.ns / _SECOND,
+    "Minutes": lambda span: span.ns / (60 * _SECOND),
+    "Hours": lambda span: span.ns / (3600 * _SECOND),
+    "Milliseconds": lambda span: _truncated(span.ns, _MILLISECOND),
+    "Microseconds": lambda span: _truncated(span.ns, 1000),
+    "Nanoseconds": lambda span: span.ns,
+    "String": str,
+    "Abs": lambda span: Duration(abs(span.ns)),
+    "Round": lambda span, to: Duration(_rounded(span.ns, _as_duration(to).ns)),
+    "Truncate": lambda span, to: Duration(
+        _truncated(span.ns, n) * n if (n := _as_duration(to).ns) > 0 else span.ns
+    ),
+}
+
+Time.methods = {
+    "Format": lambda time, layout: time.format(_as_text(layout)),
+    "String": str,
+    "Unix": lambda time: time.ns // _SECOND,
+    "UnixMilli": lambda time: time.ns // _MILLISECOND,
+    "UnixNano": lambda time: time.ns,
+    "UTC": lambda time: Time(time.ns),
+    "Local": lambda time: Time(time.ns, system_zone()),
+    "Year": lambda time: time.local().year,
+    "Month": lambda time: Month(time.local().month),
+    "Day": lambda time: time.local().day,
+    "Hour": lambda time: time.local().hour,
+    "Minute": lambda time: time.local().minute,
+    "Second": lambda time: time.local().second,
+    "Nanosecond": lambda time: time.ns % _SECOND,
+    "Weekday": lambda time: Weekday(time.local().isoweekday() % 7),
+    "YearDay": lambda time: time.local().timetuple().tm_yday,
+    "IsZero": lambda time: time.is_zero,
+    "Add": lambda time, span: Time(time.ns + _as_duration(span).ns, time.zone),
+    "AddDate": lambda time, years, months, days: time.add_date(years, months, days),
+    "Sub": lambda time, other: Duration(time.ns - _as_time(other).ns),
+    "Before": lambda time, other: time.ns < _as_time(other).ns,
+    "After": lambda time, other: time.ns > _as_time(other).ns,
+    "Equal": lambda time, other: time.ns == _as_time(other).ns,
+}

@@ -6,8 +6,9 @@
     a struct                          Struct  with its fields in order
     time.Time, time.Duration          Time, Duration (`gotemplate.times`)
 
-Maps, lists and structs may have methods: Python functions that take the arguments of the call and may raise
-`FunctionError`. What is a named type of string in Go (a template that is safe HTML) is a subclass of str.
+Types may have methods: Python functions that take the value and the arguments of the call, and may raise
+`FunctionError`; one named `String` says how the value prints. What is a named type of string in Go (a text that is safe
+HTML) is a subclass of str.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -25,6 +26,12 @@ class FunctionError(Exception):
 
 class SafeHtml(str):
     """Text that is HTML already and is not escaped where HTML is made."""
+
+    __slots__ = ()
+
+
+class SafeUrl(str):
+    """An address that is known to be harmless, whatever its scheme."""
 
     __slots__ = ()
 
@@ -54,15 +61,16 @@ class List:
 
 @dataclass(frozen=True, slots=True)
 class Struct:
-    """A struct: fields in the order in which they print."""
+    """A struct: fields in the order in which they print; `json_names` where JSON calls them otherwise."""
 
     type_name: str
     fields: Mapping[str, Any]
     methods: Mapping[str, Method] = field(default_factory=lambda: NO_METHODS)
+    json_names: Mapping[str, str] = field(default_factory=dict)
 
 
 def methods_of(value: Any) -> Mapping[str, Method]:
-    """The methods of a value; none for plain ones."""
+    """The methods of a value's type; none for plain ones."""
     return getattr(value, "methods", NO_METHODS)
 
 
@@ -78,6 +86,8 @@ def type_name(value: Any) -> str:
         return "float64"
     if isinstance(value, SafeHtml):
         return "template.HTML"
+    if isinstance(value, SafeUrl):
+        return "template.URL"
     if isinstance(value, str):
         return "string"
     return getattr(value, "type_name", type(value).__name__)

@@ -10,13 +10,13 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import quote_plus
 
-import re2
-
 from otero.errors import BadField, OteroError
 from otero.fields import Duration as PrometheusDuration
 from otero.gotemplate import Function, FunctionError, Map, SafeHtml, Struct, TemplateError, Templates
 from otero.gotemplate import List as Slice
 from otero.gotemplate.formatting import sprintf
+from otero.gotemplate.prometheus import FUNCTIONS as PROMETHEUS_FUNCTIONS
+from otero.gotemplate.prometheus import number, short, shrunk
 from otero.gotemplate.times import Duration, Time
 from otero.gotemplate.values import type_name
 
@@ -29,7 +29,6 @@ Ask = Callable[[str, int], Samples]
 _PRELUDE = "{{$labels := .Labels}}{{$externalLabels := .ExternalLabels}}{{$externalURL := .ExternalURL}}{{$value := .Value}}"
 _MAX_DEPTH = 10
 _LARGE = ("k", "M", "G", "T", "P", "E", "Z", "Y")
-_SMALL = ("m", "u", "n", "p", "f", "a", "z", "y")
 _MAX_NANOSECONDS = float(1 << 63)
 
 
@@ -146,38 +145,17 @@ def _sorted_by(label: str, vector: Slice) -> Slice:
 # -- numbers ------------------------------------------------------------------------------------------------------------
 
 
-def _number(value: Any) -> float:
-    if isinstance(value, Duration):
-        return value.ns / 1e9
-    if isinstance(value, str):
-        try:
-            if "_" in value or value != value.strip():
-                raise ValueError
-            return float(value)
-        except ValueError:
-            quoted = sprintf("%q", (value,))
-            raise FunctionError(f"strconv.ParseFloat: parsing {quoted}: invalid syntax") from None
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        return float(value)
-    raise FunctionError(f"can't convert {type_name(value)} to float")
-
-
-def _short(value: float, unit: str = "") -> str:
-    """Go's %.4g and a unit."""
-    return sprintf("%.4g", (value,)) + unit
-
-
 def _humanize(given: Any) -> str:
-    value = _number(given)
+    value = number(given)
     if value == 0 or not math.isfinite(value):
-        return _short(value)
-    return _scaled(value, _LARGE, 1000) if abs(value) >= 1 else _shrunk(value)
+        return short(value)
+    return _scaled(value, _LARGE, 1000) if abs(value) >= 1 else shrunk(value)
 
 
 def _humanize1024(given: Any) -> str:
-    value = _number(given)
+    value = number(given)
     if abs(value) <= 1 or not math.isfinite(value):
-        return _short(value)
+        return short(value)
     return _scaled(value, ("ki", "Mi", "Gi", "Ti", "Pi", "Ei", "Zi", "Yi"), 1024)
 
 
@@ -187,35 +165,7 @@ def _scaled(value: float, units: tuple[str, ...], base: int) -> str:
         if abs(value) < base:
             break
         unit, value = larger, value / base
-    return _short(value, unit)
-
-
-def _shrunk(value: float) -> str:
-    unit = ""
-    for smaller in _SMALL:
-        if abs(value) >= 1:
-            break
-        unit, value = smaller, value * 1000
-    return _short(value, unit)
-
-
-def _humanize_duration(given: Any) -> str:
-    value = _number(given)
-    if not math.isfinite(value):
-        return _short(value)
-    if value == 0:
-        return _short(value, "s")
-    if abs(value) < 1:
-        return _shrunk(value) + "s"
-    sign, value = ("-", -value) if value < 0 else ("", value)
-    minutes, seconds = divmod(int(value), 60)
-    hours, minutes = divmod(minutes, 60)
-    days, hours = divmod(hours, 24)
-    if days:
-        return f"{sign}{days}d {hours}h {minutes}m {seconds}s"
-    if hours:
-        return f"{sign}{hours}h {minutes}m {seconds}s"
-    return f"{sign}{minutes}m {seconds}s" if minutes else sign + _short(value, "s")
+    return short(value, unit)
 
 
 def _moment(value: float) -> Time:
@@ -231,19 +181,19 @@ def _moment(value: float) -> Time:
 
 
 def _humanize_timestamp(given: Any) -> str:
-    value = _number(given)
-    return str(_moment(value)) if math.isfinite(value) else _short(value)
+    value = number(given)
+    return str(_moment(value)) if math.isfinite(value) else short(value)
 
 
 def _to_time(given: Any) -> Time:
-    value = _number(given)
+    value = number(given)
     if not math.isfinite(value):
         raise FunctionError("value is NaN or Inf")
     return _moment(value)
 
 
 def _to_duration(given: Any) -> Duration:
-    value = _number(given)
+    value = number(given)
     if not math.isfinite(value):
         raise FunctionError("value is NaN or Inf")
     return Duration(int(value * 1e9))
@@ -257,38 +207,6 @@ def _parse_duration(text: str) -> float:
 
 
 # -- texts --------------------------------------------------------------------------------------------------------------
-
-
-def _regex(pattern: str) -> Any:
-    options = re2.Options()
-    options.log_errors = False
-    try:
-        return re2.compile(pattern, options)
-    except re2.error as error:
-        raise FunctionError(f"error parsing regexp {pattern!r}: {error}") from None
-
-
-def _replaced(pattern: str, replacement: str, text: str) -> str:
-    """`$1`, `${1}`, `$name` and `$$` in the replacement, as Go's Regexp.Expand reads them."""
-    regex = _regex(pattern)
-    parts = re.split(r"\$(?:(\$)|\{(\w+)\}|(\w+))", replacement)
-
-    def expanded(found: Any) -> str:
-        out = [parts[0]]
-        for at in range(1, len(parts), 4):
-            dollar, braced, bare, literal = parts[at : at + 4]
-            out.append("$" if dollar else _group(found, braced or bare))
-            out.append(literal)
-        return "".join(out)
-
-    return regex.sub(expanded, text)
-
-
-def _group(found: Any, name: str) -> str:
-    try:
-        return found.group(int(name) if name.isdigit() else name) or ""
-    except (IndexError, KeyError, re2.error):
-        return ""
 
 
 def _split_host_port(text: str) -> tuple[str, str] | None:
@@ -337,17 +255,13 @@ def _args(*values: Any) -> Map:
 
 
 _PURE: Mapping[str, Function] = {
+    **PROMETHEUS_FUNCTIONS,
     "first": Function(_first, ("list",)),
     "label": Function(_label, ("string", "any")),
     "value": Function(lambda sample: _field(sample, "Value"), ("any",)),
     "strvalue": Function(lambda sample: _label("__value__", sample), ("any",)),
     "args": Function(_args, ("any",), True),
-    "reReplaceAll": Function(_replaced, ("string", "string", "string")),
-    "safeHtml": Function(SafeHtml, ("string",)),
-    "match": Function(lambda pattern, text: _regex(pattern).search(text) is not None, ("string", "string")),
     "title": Function(_title, ("string",)),
-    "toUpper": Function(str.upper, ("string",)),
-    "toLower": Function(str.lower, ("string",)),
     "graphLink": Function(graph_link, ("string",)),
     "tableLink": Function(table_link, ("string",)),
     "sortByLabel": Function(_sorted_by, ("string", "list")),
@@ -355,8 +269,7 @@ _PURE: Mapping[str, Function] = {
     "stripDomain": Function(_strip_domain, ("string",)),
     "humanize": Function(_humanize, ("any",)),
     "humanize1024": Function(_humanize1024, ("any",)),
-    "humanizeDuration": Function(_humanize_duration, ("any",)),
-    "humanizePercentage": Function(lambda value: _short(_number(value) * 100, "%"), ("any",)),
+    "humanizePercentage": Function(lambda value: short(number(value) * 100, "%"), ("any",)),
     "humanizeTimestamp": Function(_humanize_timestamp, ("any",)),
     "toTime": Function(_to_time, ("any",)),
     "toDuration": Function(_to_duration, ("any",)),
