@@ -45,6 +45,7 @@ from otero.rules.group import Surroundings
 from otero.rules.metrics import RuleCollector
 from otero.rules.rule import RuleQueries
 from otero.rules.scheduler import OnAlerts, Scheduler
+from otero.storage.ledger import Ledger
 from otero.storage.metrics import MetricStore, StorageSettings, StoreCollector
 from otero.storage.push_groups import PushGroupTable
 from otero.storage.records import RecordStorage
@@ -83,9 +84,10 @@ class Otero:
         with contextlib.ExitStack() as undo:
             self._socket = bind(config.listen)
             undo.callback(self._socket.close)
-            self.store, self.records = _storage(config, clock)
+            self.store, self.records, self.ledger = _storage(config, clock)
             undo.callback(self.store.stop)
             undo.callback(self.records.stop)
+            undo.callback(self.ledger.stop)
             self._otlp_doors = OtlpDoors(config.receivers.otlp, access, insecure=insecure)
             undo.callback(self._otlp_doors.close)
             self._push_socket = None if push is None else bind(push.endpoint)
@@ -157,6 +159,7 @@ class Otero:
             queries=self.queries,
             scrapes=self.scrapes,
             records=self.records,
+            ledger=self.ledger,
             rules=self.rules,
             remote_write=self.remote_write,
             otlp=self.otlp,
@@ -192,6 +195,7 @@ class Otero:
         self.doors = tuple(doors)
         await asyncio.to_thread(self.store.start)
         self.records.start()
+        self.ledger.start()
         self._collector = StoreCollector(self.store)
         REGISTRY.register(self._collector)
         REGISTRY.register(self._rule_metrics)
@@ -227,6 +231,7 @@ class Otero:
         await self.pushgateway.stop()
         self.queries.close()
         self.otlp.close()
+        await asyncio.to_thread(self.ledger.stop)
         await asyncio.to_thread(self.records.stop)
         await asyncio.to_thread(self.store.stop)
         self.state.close()
@@ -386,8 +391,8 @@ def access_of(config: Config, *, insecure: bool) -> Access:
     )
 
 
-def _storage(config: Config, clock: Clock) -> tuple[MetricStore, RecordStorage]:
-    """Metrics, log records and spans, all in one data directory."""
+def _storage(config: Config, clock: Clock) -> tuple[MetricStore, RecordStorage, Ledger]:
+    """Metrics, log records and spans, decisions about alerts, all in one data directory."""
     settings, retention = _storage_settings(config), config.storage.retention
     store = MetricStore(settings, clock)
     try:
@@ -399,10 +404,17 @@ def _storage(config: Config, clock: Clock) -> tuple[MetricStore, RecordStorage]:
             journal_max_bytes=settings.journal_max_bytes,
             fsync=settings.fsync,
         )
+        ledger = Ledger(
+            store.engine,
+            settings.path / "journal" / "decisions",
+            clock,
+            retention_ms=retention.decisions,
+            fsync=settings.fsync,
+        )
     except BaseException:
         store.stop()
         raise
-    return store, records
+    return store, records, ledger
 
 
 def _storage_settings(config: Config) -> StorageSettings:

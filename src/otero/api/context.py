@@ -12,6 +12,7 @@ from otero.ingest.receivers.remote_write import RemoteWriteReceiver
 from otero.ingest.scrape.manager import ScrapeManager
 from otero.query.promql.engine import Engine
 from otero.rules.scheduler import Scheduler
+from otero.storage.ledger import Ledger
 from otero.storage.metrics import MetricStore
 from otero.storage.records import RecordStorage
 from otero.storage.state import State
@@ -62,6 +63,7 @@ class ApiContext:
     queries: QueryPool
     scrapes: ScrapeManager
     records: RecordStorage
+    ledger: Ledger
     rules: Scheduler
     remote_write: RemoteWriteReceiver
     otlp: OtlpExport

@@ -16,7 +16,7 @@ def backup(directory: Path, client: Client) -> None:
         report = client.post("/api/otero/v1/backup", {"directory": str(directory.resolve())})
     print(
         f"backup in {report['directory']}: {report['samples']:,} samples, {report['logs']:,} log records,"
-        f" {report['spans']:,} spans, {decimal(report['bytes'])},"
+        f" {report['spans']:,} spans, {report['decisions']:,} decisions about alerts, {decimal(report['bytes'])},"
         f" written and checked in {report['seconds']:.1f} s"
     )
 
@@ -26,7 +26,7 @@ def restore(directory: Path, data: Path) -> None:
     with Console(stderr=True).status("restoring …"):
         report = restore_data(directory, data)
     print(
-        f"restored {report.samples:,} samples, {report.logs:,} log records, {report.spans:,} spans into {data};"
-        f" start with: otero serve --data {data}",
+        f"restored {report.samples:,} samples, {report.logs:,} log records, {report.spans:,} spans,"
+        f" {report.decisions:,} decisions about alerts into {data}; start with: otero serve --data {data}",
         file=sys.stdout,
     )

@@ -25,6 +25,7 @@ class Retention(Part, frozen=True, kw_only=True):
     metrics: Duration = Duration(30 * _DAY_MS)
     logs: Duration = Duration(14 * _DAY_MS)
     traces: Duration = Duration(7 * _DAY_MS)
+    decisions: Duration = Duration(90 * _DAY_MS)
 
 
 class OteroStorage(Part, frozen=True, kw_only=True):

@@ -16,6 +16,7 @@ import msgspec
 from otero import __version__
 from otero.errors import BadInput, Bug, Conflict, NotFound
 from otero.storage.chdb import EmbeddedEngine
+from otero.storage.ledger import Ledger
 from otero.storage.lock import DirectoryLock
 from otero.storage.metrics import MetricStore
 from otero.storage.migrate import TABLES, steps
@@ -30,6 +31,7 @@ _CHECKED = {
     "histograms": "series, time, schema, zero_threshold, zero_count, count, sum, hint, bounds, bucket, value",
     "otel_logs": "Timestamp, TraceId, SpanId, Body, mapValues(LogAttributes), InsertId",
     "otel_traces": "Timestamp, TraceId, SpanId, SpanName, Duration, mapValues(SpanAttributes), InsertId",
+    "alert_decisions": "time, sequence, kind, fingerprint, mapValues(labels), group_key, receiver, text, detail",
 }
 """Tables that are compared, and what of their rows."""
 _MERGED = frozenset({"samples", "histograms"})
@@ -38,7 +40,7 @@ _MERGED = frozenset({"samples", "histograms"})
 
 class Manifest(msgspec.Struct):
     """What a backup holds. `checksum` is over all samples, duplicates merged; `histograms_checksum` over native
-    histograms; `records` are rows and checksum of log records and spans by table."""
+    histograms; `records` are rows and checksum of log records, spans and decisions about alerts by table."""
 
     version: str
     schema: int
@@ -65,16 +67,22 @@ Counts = dict[str, tuple[int, int]]
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What was written or restored: bytes on disk, samples, log records, spans."""
+    """What was written or restored: bytes on disk, samples, log records, spans, decisions about alerts."""
 
     bytes: int
     samples: int
     logs: int
     spans: int
+    decisions: int = 0
 
 
 def backup(
-    store: MetricStore, target: Path, *, records: RecordStorage | None = None, state: State | None = None
+    store: MetricStore,
+    target: Path,
+    *,
+    records: RecordStorage | None = None,
+    ledger: Ledger | None = None,
+    state: State | None = None,
 ) -> Report:
     """Write everything that is stored into `target`, a folder that does not exist yet or is empty.
 
@@ -93,6 +101,9 @@ def backup(
         if records is not None:
             records.flush()
             paused.enter_context(records.inserting_paused())
+        if ledger is not None:
+            ledger.flush()
+            paused.enter_context(ledger.inserting_paused())
         paused.enter_context(store.flushing_paused())
         found = _count(store.engine)
         store.engine.backup(TABLES, target.resolve() / _ENGINE)
@@ -140,9 +151,11 @@ def restore(source: Path, data: Path) -> Report:
 
 
 def _report(folder: Path, manifest: Manifest) -> Report:
-    logs, spans = (manifest.records.get(table, (0, 0))[0] for table in ("otel_logs", "otel_traces"))
+    logs, spans, decisions = (
+        manifest.records.get(table, (0, 0))[0] for table in ("otel_logs", "otel_traces", "alert_decisions")
+    )
     size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
-    return Report(size, manifest.samples, logs, spans)
+    return Report(size, manifest.samples, logs, spans, decisions)
 
 
 def read_manifest(source: Path) -> Manifest:

@@ -21,8 +21,8 @@ Parameter = int | float | str | Sequence[int] | Sequence[str]
 class Column:
     """One column of an insert: numbers as an array, texts as a sequence of bytes, or a dictionary of them with codes.
 
-    `type` is ClickHouse's: UInt64, Int64, Float64, Date, String, LowCardinality(String), Array of a number. `ends` says
-    of an array column where each row's run of `values` ends.
+    `type` is ClickHouse's: UInt64, Int64, Float64, Date, String, LowCardinality(String), Array of a number, Map of texts.
+    `ends` says of an array or map where each row's run of `values` ends; those of a map are all keys, then all values.
     """
 
     name: str

@@ -12,6 +12,7 @@ from otero.storage.engine import Column, SqlEngine
 
 TABLES = (
     "schema_versions", "samples", "histograms", "series", "metadata", "exemplars", "otel_logs", "otel_traces",
+    "alert_decisions",
 )  # fmt: skip
 """Every table of the newest schema: what a backup holds."""
 
@@ -86,6 +87,11 @@ def set_record_retention(engine: SqlEngine, signal: Signal, retention_ms: int) -
     _set_ttl(
         engine, f"otel_{signal}", "intDiv(toUnixTimestamp64Nano(Timestamp), 1000000000)", retention_ms // 1000
     )
+
+
+def set_decision_retention(engine: SqlEngine, retention_ms: int) -> None:
+    """The same for decisions about alerts."""
+    _set_ttl(engine, "alert_decisions", "intDiv(time, 1000)", retention_ms // 1000)
 
 
 def _set_ttl(engine: SqlEngine, table: str, column: str, seconds: int) -> None:

@@ -70,12 +70,11 @@ def native_block(columns: Sequence[Column]) -> bytes:
         parts += [_text(column.name.encode()), _text(column.type.encode())]
         if column.type == "LowCardinality(String)":
             parts += _low_cardinality(column)
-        elif isinstance(column.values, np.ndarray):
-            if column.ends is not None:
-                parts.append(column.ends.astype(np.uint64).tobytes())
+            continue
+        if column.ends is not None:
+            parts.append(column.ends.astype(np.uint64).tobytes())
+        if isinstance(column.values, np.ndarray):
             parts.append(np.ascontiguousarray(column.values).tobytes())
-        elif column.type.startswith("Map("):
-            raise TypeError("maps are inserted as two arrays of texts")
         else:
             parts.append(b"".join(map(_text, column.values)))
     return b"".join(parts)

@@ -80,7 +80,10 @@ class NativeApi:
             ),
             records={
                 signal: schema.RecordStatus(found.waiting, found.journal_bytes, found.lag_s, found.writable)
-                for signal, found in context.records.status().items()
+                for signal, found in {
+                    **context.records.status(),
+                    "decisions": context.ledger.status(),
+                }.items()
             },
         )
 
@@ -111,6 +114,7 @@ class NativeApi:
             directory,
             state=self._context.state,
             records=self._context.records,
+            ledger=self._context.ledger,
         )
         return schema.BackupReport(
             str(directory),
@@ -118,6 +122,7 @@ class NativeApi:
             report.samples,
             report.logs,
             report.spans,
+            report.decisions,
             round(time.perf_counter() - start_s, 3),
         )
 

@@ -33,7 +33,7 @@ class StorageStatus(msgspec.Struct):
 
 
 class RecordStatus(msgspec.Struct):
-    """Log records or spans: how many wait in the journal, its bytes, for how long the engine is behind."""
+    """Log records, spans or decisions about alerts: how many wait in the journal, its bytes, for how long the engine is behind."""
 
     waiting: int
     journal_bytes: int
@@ -87,4 +87,5 @@ class BackupReport(msgspec.Struct):
     samples: int
     logs: int
     spans: int
+    decisions: int
     seconds: float
