@@ -149,6 +149,7 @@ class Otero:
             self.intake,
             clock,
             on_alerts,
+            record=self.ledger.record,
         )
         self._rule_metrics = RuleCollector(lambda: self.rules.groups)
         context = ApiContext(

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from otero.model.alerts import Alert
+from otero.model.decisions import Record, forget
 from otero.model.histograms import boxed_rows
 from otero.model.labels import LabelBytes, encode_labels
 from otero.query.promql.native.text import describe
@@ -28,6 +29,7 @@ from otero.rules.alerting import (
     to_send,
 )
 from otero.rules.config import Rule
+from otero.rules.decisions import RuleDecisions
 from otero.rules.rule import Health, Query, Written
 from otero.rules.template import AlertTemplates, Ask, Samples, table_link
 
@@ -53,6 +55,7 @@ class AlertingRule:
         features: frozenset[str],
         *,
         is_restored: bool = True,
+        record: Record = forget,
     ) -> None:
         self.config = rule
         self.name = rule.alert
@@ -63,6 +66,7 @@ class AlertingRule:
         self.health = Health()
         self.active: Active = {}
         self.is_restored = is_restored
+        self.decisions = RuleDecisions(rule, self.query, external_labels, record)
         self._external_labels = external_labels
         self._generator_url = external_url + table_link(self.query)
         self._templates = AlertTemplates(rule.alert, external_labels, external_url)
@@ -84,11 +88,16 @@ class AlertingRule:
         """
         found = self._found(query(self.config.expr, time_ms - offset_ms), time_ms, query)
         timing = Timing(self.config.for_, self.config.keep_firing_for, limit)
+        before = self.active
         try:
-            self.active = advance(self.active, found, time_ms, timing)
-        except LimitReached:
+            self.active = advance(before, found, time_ms, timing)
+        except LimitReached as error:
             self.active = {}
+            self.decisions.dropped(before, time_ms, f"The rule starts from no alerts: {error}.")
             raise
+        if self.health.error:
+            self.decisions.recovered(time_ms)
+        self.decisions.changed(before, self.active, time_ms)
         if not self.is_restored:
             return Written()
         samples = series_of(self.active)
@@ -105,7 +114,9 @@ class AlertingRule:
         """Go on where the server before has stopped. A short `for` starts anew: that is over sooner than the grace
         period."""
         if self.config.for_ >= FOR_GRACE_PERIOD_MS and self.active:
-            self.active = restored(self.active, seen(self.name), now_ms, self.config.for_)
+            before = self.active
+            self.active = restored(before, seen(self.name), now_ms, self.config.for_)
+            self.decisions.restored(before, self.active, now_ms)
         self.is_restored = True
 
     def _found(self, vector: Vector, time_ms: int, query: Query) -> list[Found]:

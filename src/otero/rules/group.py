@@ -12,6 +12,7 @@ from otero.clock import Clock
 from otero.errors import OteroError
 from otero.ingest.intake import Intake
 from otero.model.alerts import Alert
+from otero.model.decisions import Record, forget
 from otero.model.labels import LabelBytes, encode_labels
 from otero.model.metrics import MetricBatch
 from otero.model.samples import STALE
@@ -72,7 +73,14 @@ class Group:
     """
 
     def __init__(
-        self, file: str, config: RuleGroup, around: Surroundings, clock: Clock, *, is_restored: bool = True
+        self,
+        file: str,
+        config: RuleGroup,
+        around: Surroundings,
+        clock: Clock,
+        *,
+        is_restored: bool = True,
+        record: Record = forget,
     ) -> None:
         self.file = file
         self.config = config
@@ -88,6 +96,7 @@ class Group:
                 around.external_url,
                 around.features,
                 is_restored=is_restored,
+                record=record,
             )
             if rule.alert
             else RecordingRule(rule, config.labels, around.features)
@@ -137,7 +146,13 @@ class Group:
         for left in known.values():
             for at in left:
                 self._ended.update(before._series[at].keys)
+                _record_removal(before.rules[at], self._clock.now_ms())
         self.last = before.last
+
+    def removed(self) -> None:
+        """Record that its alerts are gone: it is in no configuration any more."""
+        for rule in self.rules:
+            _record_removal(rule, self._clock.now_ms())
 
     def keys(self) -> set[LabelBytes]:
         """The series that it wrote last and has not ended."""
@@ -160,8 +175,10 @@ class Group:
                 seconds = self._clock.monotonic_s() - began_s
                 rule_seconds += seconds
                 failures += bool(error)
-                rule.health = Health("err" if error else "ok", error, seconds, began_ms)
+                before, rule.health = rule.health, Health("err" if error else "ok", error, seconds, began_ms)
                 if isinstance(rule, AlertingRule):
+                    if error and error != before.error:
+                        rule.decisions.failed(error, time_ms)
                     alerts += rule.send(time_ms, self.interval_ms)
             try:
                 samples += self._write(written, time_ms - self.query_offset_ms, intake)
@@ -281,6 +298,11 @@ def end_series(keys: Sequence[LabelBytes], time_ms: int, intake: Intake) -> None
 
 def _identity(rule: Rule) -> tuple[str, str]:
     return rule.name, encode_labels(rule.labels).hex()
+
+
+def _record_removal(rule: Rule, now_ms: int) -> None:
+    if isinstance(rule, AlertingRule):
+        rule.decisions.dropped(rule.active, now_ms, "Its rule is no longer configured.")
 
 
 def _warn_of(group: Group, rule: Rule, reason: str) -> None:

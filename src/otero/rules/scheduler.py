@@ -16,6 +16,7 @@ from otero.clock import Clock
 from otero.errors import OteroError
 from otero.ingest.intake import Intake
 from otero.model.alerts import ALERT_NAME, Alert
+from otero.model.decisions import Record, forget
 from otero.model.labels import METRIC_NAME, LabelBytes
 from otero.model.matchers import Matcher, MatchOp
 from otero.model.samples import ABSENT_BITS, STALE_BITS, SampleBlock, bits
@@ -48,7 +49,7 @@ def following(time_ms: int, interval_ms: int, now_ms: int) -> tuple[int, int]:
 class Scheduler:
     """Runs groups. Lives in one event loop; `sleep` waits for seconds.
 
-    `source` has the series from before a restart, `on_alerts` is told who fires.
+    `source` has the series from before a restart, `on_alerts` is told who fires, `record` what was decided.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class Scheduler:
         clock: Clock,
         on_alerts: OnAlerts,
         *,
+        record: Record = forget,
         workers: int = WORKERS,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
@@ -67,6 +69,7 @@ class Scheduler:
         self._intake = intake
         self._clock = clock
         self._on_alerts = on_alerts
+        self._record = record
         self._sleep = sleep
         self._threads = ThreadPoolExecutor(workers, thread_name_prefix="rules")
         self._groups: dict[tuple[str, str], Group] = {}
@@ -106,7 +109,9 @@ class Scheduler:
         await self._stop_tasks([key for key in (*gone, *changed) if key in self._tasks])
         ended: set[LabelBytes] = set()
         for key in gone:
-            ended |= self._groups.pop(key).keys()
+            group = self._groups.pop(key)
+            group.removed()
+            ended |= group.keys()
         for key, group in built.items():
             if key in self._groups:
                 group.take_over(self._groups[key])
@@ -128,7 +133,7 @@ class Scheduler:
         self, configs: Mapping[tuple[str, str], RuleGroup], around: Surroundings
     ) -> dict[tuple[str, str], Group]:
         return {
-            key: Group(key[0], config, around, self._clock, is_restored=self._started)
+            key: Group(key[0], config, around, self._clock, is_restored=self._started, record=self._record)
             for key, config in configs.items()
         }
 

@@ -23,6 +23,9 @@ from otero.gotemplate.values import type_name
 Samples = list[tuple[dict[str, str], float]]
 """What a query of a template gives: label sets and values."""
 
+EXPANSION_FAILED = "<error expanding template:"
+"""How the text begins that stands for one whose template failed."""
+
 Ask = Callable[[str, int], Samples]
 """Answers the function `query`: text, time in milliseconds. Raises OteroError."""
 
@@ -74,7 +77,7 @@ class AlertTemplates:
         try:
             return self._templates.text(self._text, data, file=self._file)
         except TemplateError as error:
-            return f"<error expanding template: error executing template {self._file}: {error}>"
+            return f"{EXPANSION_FAILED} error executing template {self._file}: {error}>"
 
     def _bound(self) -> Mapping[str, Function]:
         path = re.sub(r"^[a-z]+://[^/]*", "", self._external_url)
