@@ -42,6 +42,7 @@ from otero.query.promql.engine import Engine
 from otero.remote.reader import RemoteReader
 from otero.remote.sender import RemoteWriter
 from otero.rules.group import Surroundings
+from otero.rules.languages import PROMQL
 from otero.rules.metrics import RuleCollector
 from otero.rules.rule import RuleQueries
 from otero.rules.scheduler import OnAlerts, Scheduler
@@ -140,7 +141,7 @@ class Otero:
         )
         self.rules = Scheduler(
             RuleQueries(
-                self.engine,
+                {PROMQL: self.engine},
                 clock,
                 timeout_s=config.query.timeout / 1000,
                 max_samples=config.query.max_samples,

@@ -28,7 +28,7 @@ class MemoryStore:
         self.head = Head(self.registry, self.clock, max_bytes=1 << 28)
         self.intake = Intake(self)
         self.engine = Engine(self)
-        self.queries = RuleQueries(self.engine, self.clock, timeout_s=60, max_samples=1_000_000)
+        self.queries = RuleQueries({"promql": self.engine}, self.clock, timeout_s=60, max_samples=1_000_000)
         self.batches = 0
 
     def append(self, batch: MetricBatch) -> None:

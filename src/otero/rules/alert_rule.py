@@ -10,8 +10,6 @@ from otero.model.decisions import Record, forget
 from otero.model.histograms import boxed_rows
 from otero.model.labels import LabelBytes, encode_labels
 from otero.query.promql.native.text import describe
-from otero.query.promql.parser import parse
-from otero.query.promql.printer import to_text
 from otero.query.result import Vector
 from otero.rules.alerting import (
     FOR_GRACE_PERIOD_MS,
@@ -30,6 +28,7 @@ from otero.rules.alerting import (
 )
 from otero.rules.config import Rule
 from otero.rules.decisions import RuleDecisions
+from otero.rules.languages import LANGUAGES, PROMQL
 from otero.rules.rule import Health, Query, Written
 from otero.rules.template import AlertTemplates, Ask, Samples, table_link
 
@@ -56,11 +55,13 @@ class AlertingRule:
         *,
         is_restored: bool = True,
         record: Record = forget,
+        language: str = PROMQL,
     ) -> None:
         self.config = rule
         self.name = rule.alert
-        self.expr = parse(rule.expr, features=features)
-        self.query = to_text(self.expr)
+        self.language = rule.language or language
+        self.expression = LANGUAGES[self.language](rule.expr, features)
+        self.query = self.expression.text
         self.labels = dict(sorted({**group_labels, **rule.labels}.items()))
         self.annotations = dict(sorted(rule.annotations.items()))
         self.health = Health()
@@ -86,7 +87,8 @@ class AlertingRule:
 
         Raises ExecutionError, and what the query raises.
         """
-        found = self._found(query(self.config.expr, time_ms - offset_ms), time_ms, query)
+        vector = query(self.config.expr, time_ms - offset_ms, self.language)
+        found = self._found(vector, time_ms, query)
         timing = Timing(self.config.for_, self.config.keep_firing_for, limit)
         before = self.active
         try:

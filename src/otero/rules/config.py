@@ -11,7 +11,7 @@ import msgspec
 from otero.errors import BadConfig, BadField, BadInput, Problem
 from otero.fields import Duration, valid_label_name
 from otero.gotemplate import TemplateError
-from otero.query.promql.parser import parse as parse_promql
+from otero.rules.languages import LANGUAGES, PROMQL, check_language
 from otero.rules.template import check_template
 from otero.source import List, Map, Node, Reader, is_file, parse, read_file
 
@@ -21,7 +21,7 @@ class _Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class Rule(_Part, frozen=True, kw_only=True):
-    """One rule: `record` or `alert` is given, never both."""
+    """One rule: `record` or `alert` is given, never both. `language` empty means the group's."""
 
     record: str = ""
     alert: str = ""
@@ -30,8 +30,11 @@ class Rule(_Part, frozen=True, kw_only=True):
     keep_firing_for: Duration = Duration(0)
     labels: dict[str, str] = {}
     annotations: dict[str, str] = {}
+    language: str = ""
 
     def __post_init__(self) -> None:
+        if self.language:
+            check_language(self.language)
         if self.record and self.alert:
             raise BadField("only one of 'record' and 'alert' must be set", "alert")
         if not self.record and not self.alert:
@@ -68,10 +71,12 @@ class RuleGroup(_Part, frozen=True, kw_only=True):
     limit: int = 0
     labels: dict[str, str] = {}
     rules: tuple[Rule, ...] = ()
+    language: str = PROMQL
 
     def __post_init__(self) -> None:
         if not self.name:
             raise BadField("groupname must not be empty", "name")
+        check_language(self.language)
         _check_labels(self.labels)
 
 
@@ -152,18 +157,25 @@ def _check_texts(node: Node, reader: Reader, features: frozenset[str]) -> None:
     groups = node.entries.get("groups") if isinstance(node, Map) else None
     for group_index, group in enumerate(groups.items if isinstance(groups, List) else ()):
         rules = group.entries.get("rules") if isinstance(group, Map) else None
+        of_group = _language(group, PROMQL)
         for index, rule in enumerate(rules.items if isinstance(rules, List) else ()):
             if not isinstance(rule, Map):
                 continue
             path = f"groups[{group_index}].rules[{index}]"
             expression = rule.entries.get("expr")
-            if text := getattr(expression, "text", ""):
+            read = LANGUAGES.get(_language(rule, of_group))
+            if read is not None and (text := getattr(expression, "text", "")):
                 try:
-                    parse_promql(text, features=features)
+                    read(text, features)
                 except BadInput as error:
                     reader.problem(f"could not parse expression: {error}", expression, f"{path}.expr")
             if alert := getattr(rule.entries.get("alert"), "text", ""):
                 _check_templates(alert, rule, reader, path)
+
+
+def _language(node: Node, default: str) -> str:
+    """What a group or a rule says; one that is unknown has been noted as such."""
+    return getattr(node.entries.get("language") if isinstance(node, Map) else None, "text", "") or default
 
 
 def _check_templates(alert: str, rule: Map, reader: Reader, path: str) -> None:

@@ -97,9 +97,10 @@ class Group:
                 around.features,
                 is_restored=is_restored,
                 record=record,
+                language=config.language,
             )
             if rule.alert
-            else RecordingRule(rule, config.labels, around.features)
+            else RecordingRule(rule, config.labels, around.features, language=config.language)
             for rule in config.rules
         ]
         self.is_restored = is_restored

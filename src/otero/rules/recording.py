@@ -4,9 +4,8 @@ from collections.abc import Mapping
 
 from otero.errors import ExecutionError
 from otero.model.labels import METRIC_NAME, LabelColumn
-from otero.query.promql.parser import parse
-from otero.query.promql.printer import to_text
 from otero.rules.config import Rule
+from otero.rules.languages import LANGUAGES, PROMQL
 from otero.rules.rule import Health, Query, Written, label_bytes
 
 
@@ -15,17 +14,20 @@ class RecordingRule:
 
     type = "recording"
 
-    def __init__(self, rule: Rule, group_labels: Mapping[str, str], features: frozenset[str]) -> None:
+    def __init__(
+        self, rule: Rule, group_labels: Mapping[str, str], features: frozenset[str], *, language: str = PROMQL
+    ) -> None:
         self.config = rule
         self.name = rule.record
-        self.expr = parse(rule.expr, features=features)
-        self.query = to_text(self.expr)
+        self.language = rule.language or language
+        self.expression = LANGUAGES[self.language](rule.expr, features)
+        self.query = self.expression.text
         self.labels = dict(sorted({**group_labels, **rule.labels}.items()))
         self.health = Health()
 
     def evaluate(self, time_ms: int, query: Query, limit: int) -> Written:
         """The samples of a time. Raises ExecutionError, and what the query raises."""
-        found = query(self.config.expr, time_ms)
+        found = query(self.config.expr, time_ms, self.language)
         table = found.labels
         for name, value in {**self.labels, METRIC_NAME: self.name}.items():
             table = table.with_column(name, LabelColumn.constant(value, table.size))

@@ -1,8 +1,9 @@
 """What every rule has: a query that it asks, a result that it writes, and how its last evaluation went."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,11 +13,23 @@ from otero.errors import ExecutionError
 from otero.model.budget import Budget
 from otero.model.histograms import Histograms
 from otero.model.labels import LabelBytes, LabelTable
-from otero.query.promql.engine import Engine
-from otero.query.result import Scalar, Vector
+from otero.query.result import Result, Scalar, Vector
+from otero.rules.languages import PROMQL
 
-Query = Callable[[str, int], Vector]
-"""Evaluates an expression at a time in milliseconds; a scalar is a vector of one element. Raises OteroError."""
+
+class Query(Protocol):
+    """Evaluates an expression of a language at a time in milliseconds; a scalar is a vector of one element.
+
+    Raises OteroError.
+    """
+
+    def __call__(self, text: str, time_ms: int, language: str = PROMQL) -> Vector: ...
+
+
+class Evaluates(Protocol):
+    """What rules use of the engine of a language."""
+
+    def instant(self, text: str, time_ms: int, budget: Budget) -> Result: ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,10 +52,12 @@ class Health:
 
 
 class RuleQueries:
-    """The `Query` of an engine, each with a budget of its own; `cancel` stops what is under way."""
+    """The `Query` of the languages' engines, each with a budget of its own; `cancel` stops what is under way."""
 
-    def __init__(self, engine: Engine, clock: Clock, *, timeout_s: float, max_samples: int) -> None:
-        self._engine = engine
+    def __init__(
+        self, engines: Mapping[str, Evaluates], clock: Clock, *, timeout_s: float, max_samples: int
+    ) -> None:
+        self._engines = engines
         self._clock = clock
         self._timeout_s = timeout_s
         self._max_samples = max_samples
@@ -54,14 +69,14 @@ class RuleQueries:
         """What one query may use."""
         return Budget(self._clock, timeout_s=self._timeout_s, max_samples=self._max_samples)
 
-    def __call__(self, text: str, time_ms: int) -> Vector:
+    def __call__(self, text: str, time_ms: int, language: str = PROMQL) -> Vector:
         budget = self.budget()
         with self._lock:
             self._running.add(budget)
             if self._stopped:
                 budget.cancel()
         try:
-            value = self._engine.instant(text, time_ms, budget).value
+            value = self._engines[language].instant(text, time_ms, budget).value
         finally:
             with self._lock:
                 self._running.discard(budget)

@@ -4,8 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from otero.model.alerts import ALERT_NAME
 from otero.model.labels import METRIC_NAME
-from otero.model.matchers import MatchOp
-from otero.query.promql import ast
+from otero.model.matchers import Matcher, MatchOp
 from otero.rules.alert_rule import AlertingRule
 from otero.rules.alerting import ALERTS, ALERTS_FOR_STATE
 from otero.rules.recording import RecordingRule
@@ -50,20 +49,18 @@ def _reads(reader: Rule, rules: Sequence[Rule], writers: Mapping[str, list[int]]
     if isinstance(reader, AlertingRule) and reader.asks_in_templates:
         return set(range(len(rules)))
     found: set[int] = set()
-    for node in ast.walk(reader.expr):
-        if not isinstance(node, ast.VectorSelector):
-            continue
-        named = [matcher for matcher in node.matchers if matcher.name == METRIC_NAME]
+    for matchers in reader.expression.selectors:
+        named = [matcher for matcher in matchers if matcher.name == METRIC_NAME]
         equal = [matcher.value for matcher in named if matcher.op is MatchOp.EQUAL]
         for name in equal[:1] or writers:
             if name in writers and all(matcher.matches(name) for matcher in named):
-                found.update(at for at in writers[name] if _labels_fit(node, rules[at]))
+                found.update(at for at in writers[name] if _labels_fit(matchers, rules[at]))
     return found
 
 
-def _labels_fit(node: ast.VectorSelector, writer: Rule) -> bool:
+def _labels_fit(matchers: Sequence[Matcher], writer: Rule) -> bool:
     """Whether the labels that the writer gives to every series allow the selector to find them."""
     fixed = {name: value for name, value in writer.labels.items() if "{{" not in value}
     if isinstance(writer, AlertingRule):
         fixed[ALERT_NAME] = writer.name
-    return all(matcher.matches(fixed[matcher.name]) for matcher in node.matchers if matcher.name in fixed)
+    return all(matcher.matches(fixed[matcher.name]) for matcher in matchers if matcher.name in fixed)
