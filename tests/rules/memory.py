@@ -1,31 +1,28 @@
-"""A store in memory: the real head without journal and engine."""
-
-from collections.abc import Sequence
+"""A store in memory, with an intake, an engine and a clock around it."""
 
 import numpy as np
 
 from otero.clock import ManualClock
 from otero.ingest.intake import Intake
-from otero.model.budget import Budget
 from otero.model.labels import encode_labels
 from otero.model.matchers import Matcher, MatchOp
 from otero.model.metrics import MetricBatch
-from otero.model.samples import ABSENT_BITS, STALE_BITS, SampleBlock, bits
+from otero.model.samples import ABSENT_BITS, STALE_BITS, bits
 from otero.query.promql.engine import Engine
 from otero.rules.rule import RuleQueries
-from otero.storage.head import Head
-from otero.storage.registry import SeriesRegistry
+from otero.storage import memory
 
 START_MS = 1_700_000_000_000
 
 
-class MemoryStore:
+class MemoryStore(memory.MemoryStore):
     """Takes batches and answers queries; `at` reads back."""
+
+    clock: ManualClock
 
     def __init__(self) -> None:
         self.clock = ManualClock(START_MS)
-        self.registry = SeriesRegistry(self.clock)
-        self.head = Head(self.registry, self.clock, max_bytes=1 << 28)
+        super().__init__(self.clock)
         self.intake = Intake(self)
         self.engine = Engine(self)
         self.queries = RuleQueries({"promql": self.engine}, self.clock, timeout_s=60, max_samples=1_000_000)
@@ -33,14 +30,7 @@ class MemoryStore:
 
     def append(self, batch: MetricBatch) -> None:
         self.batches += 1
-        batch = self.head.admit(batch)
-        if len(batch):
-            self.head.append(batch, self.batches)
-
-    def select(
-        self, matchers: Sequence[Matcher], start_ms: int, end_ms: int, budget: Budget
-    ) -> list[SampleBlock]:
-        return list(self.head.select(matchers, start_ms, end_ms, budget).blocks)
+        super().append(batch)
 
     def give(self, time_ms: int, *samples: tuple[dict[str, str], float]) -> None:
         """Store samples: labels with `__name__`, value."""

@@ -65,7 +65,7 @@ def test_each_rule_is_asked_of_its_languages_engine(monkeypatch: pytest.MonkeyPa
     config = RuleGroup(name="g", language="loud", rules=(Rule(alert="A", expr="VECTOR(1)"),))
     group = Group("f", config, Surroundings(), store.clock)
     engines = {"promql": store.engine, "loud": Shouting()}
-    queries = RuleQueries(engines, store.clock, timeout_s=60, max_samples=1000)  # pyright: ignore[reportArgumentType]
+    queries = RuleQueries(engines, store.clock, timeout_s=60, max_samples=1000)
     group.evaluate(START_MS, queries, store.intake)
     [rule] = group.rules
     assert isinstance(rule, AlertingRule)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from otero.check.kinds import NOT_CHECKED_YET, Kind, kind_of
 from otero.check.references import check_files_exist, check_references
+from otero.check.rule_tests import check_rule_tests
 from otero.check.rules import check_rules
 from otero.config import load
 from otero.config.prometheus import read_prometheus
@@ -112,6 +113,10 @@ def _check_rules(node: Node, reader: Reader, _path: Path, around: _Surroundings)
     check_rules(node, reader, around.features)
 
 
+def _check_rule_tests(node: Node, reader: Reader, _path: Path, around: _Surroundings) -> None:
+    check_rule_tests(node, reader, around.features)
+
+
 def _check_unknown(node: Node, reader: Reader, _path: Path, _around: _Surroundings) -> None:
     reader.problem("not a file that Otero knows: none of its keys tells of what kind it is", node)
 
@@ -125,6 +130,7 @@ _CHECKS: dict[Kind, Callable[[Node, Reader, Path, _Surroundings], None]] = {
     Kind.OTERO: _check_otero,
     Kind.WEB: _check_web,
     Kind.RULES: _check_rules,
+    Kind.RULE_TESTS: _check_rule_tests,
     Kind.TARGETS: _check_targets,
     Kind.UNKNOWN: _check_unknown,
 }

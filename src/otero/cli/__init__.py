@@ -133,19 +133,26 @@ def check(*files: Path, enable_feature: tuple[str, ...] = ()) -> int:
         Feature flags of PromQL that the server will have, named as Prometheus names them; commas or repeated.
     """
     from otero.cli.check import check as run
-    from otero.config import check_features
-    from otero.errors import BadField
 
     if not files:
         print("otero check: name at least one file, such as: otero check prometheus.yml", file=sys.stderr)
         return 2
-    features = frozenset(name for names in enable_feature for name in names.split(",") if name)
+    features = _features(enable_feature, "check")
+    return 2 if features is None else run(list(files), features)
+
+
+def _features(given: tuple[str, ...], command: str) -> frozenset[str] | None:
+    """The feature flags that a command line names; None, and a line on stderr, when one of them is none."""
+    from otero.config import check_features
+    from otero.errors import BadField
+
+    features = frozenset(name for names in given for name in names.split(",") if name)
     try:
         check_features(sorted(features))
     except BadField as error:
-        print(f"otero check: --enable-feature: {error}", file=sys.stderr)
-        return 2
-    return run(list(files), features)
+        print(f"otero {command}: --enable-feature: {error}", file=sys.stderr)
+        return None
+    return features
 
 
 @app.command
@@ -278,6 +285,49 @@ def promql(*files: Path, grid: bool = False) -> int:
         print("otero test promql: name at least one file", file=sys.stderr)
         return 2
     return test_promql(list(files), grid=grid)
+
+
+@test.command(name="rules")
+def rule_tests(
+    *files: Path,
+    run: tuple[str, ...] = (),
+    diff: bool = False,
+    ignore_unknown_fields: bool = False,
+    junit: Path | None = None,
+    enable_feature: tuple[str, ...] = (),
+) -> int:
+    """Run unit tests of alerting and recording rules, in promtool's format.
+
+    Example: `otero test rules alerts_test.yml`
+
+    The last line is `N passed, M failed`; exit code 0: all passed, 1: failures, 2: a file cannot be read.
+
+    Parameters
+    ----------
+    files
+        What to run, one after the other.
+    run
+        Only the tests in whose name this regular expression is found; may be repeated.
+    diff
+        Show all that was expected and all that came as a coloured difference.
+    ignore_unknown_fields
+        Pass over fields of rule files that nobody knows.
+    junit
+        Write the results to this file as JUnit XML, too.
+    enable_feature
+        Feature flags of PromQL, named as Prometheus names them; commas or repeated.
+    """
+    from otero.cli.rule_tests import run_rule_tests
+
+    if not files:
+        print("otero test rules: name at least one file", file=sys.stderr)
+        return 2
+    features = _features(enable_feature, "test rules")
+    if features is None:
+        return 2
+    return run_rule_tests(
+        list(files), only=run, diff=diff, ignore_unknown=ignore_unknown_fields, junit=junit, features=features
+    )
 
 
 @app.command

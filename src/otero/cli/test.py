@@ -1,4 +1,4 @@
-"""`otero test`: run test files of the query language."""
+"""`otero test promql`: run test files of the query language."""
 
 import sys
 from collections.abc import Sequence

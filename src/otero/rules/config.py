@@ -110,16 +110,19 @@ def _check_labels(labels: dict[str, str]) -> None:
             raise BadField(f"invalid label name: {name}", f"labels.{name}")
 
 
-def load_rule_files(patterns: Sequence[str], features: frozenset[str]) -> tuple[LoadedFile, ...]:
+def load_rule_files(
+    patterns: Sequence[str], features: frozenset[str], *, ignore_unknown: bool = False
+) -> tuple[LoadedFile, ...]:
     """The files that the patterns name, each once, in the order of their first mention.
 
-    Expressions may use the given feature flags of PromQL. Raises BadConfig with the problems of all files.
+    Expressions may use the given feature flags of PromQL. `ignore_unknown` passes over fields that nobody knows. Raises
+    BadConfig with the problems of all files.
     """
     paths = dict.fromkeys(itertools.chain.from_iterable(map(rule_paths, patterns)))
     loaded: list[LoadedFile] = []
     problems: list[Problem] = []
     for path in paths:
-        reader = Reader(str(path), path.parent)
+        reader = Reader(str(path), path.parent, ignore_unknown=ignore_unknown)
         try:
             content = read_rules(parse(read_file(path), str(path)), reader, features)
             reader.check()

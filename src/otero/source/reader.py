@@ -53,11 +53,13 @@ class _Field:
 
 
 class Reader:
-    """Reads the nodes of one file. `folder` is where relative file paths in it start."""
+    """Reads the nodes of one file. `folder` is where relative file paths in it start; `ignore_unknown` passes over
+    fields that nobody knows."""
 
-    def __init__(self, file: str = "", folder: Path | None = None) -> None:
+    def __init__(self, file: str = "", folder: Path | None = None, *, ignore_unknown: bool = False) -> None:
         self.file = file
         self.folder = folder
+        self._ignores_unknown = ignore_unknown
         self.problems: list[Problem] = []
         self.warnings: list[Problem] = []
 
@@ -177,6 +179,8 @@ class Reader:
         failed = False
         for key, child in node.entries.items():
             field = fields.get(key)
+            if field is None and self._ignores_unknown:
+                continue
             if field is None:
                 self.problem(
                     f'unknown field "{_short(key)}"{did_you_mean(key, list(fields))}', node, path, key

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Self
+from typing import Self, TypeVar
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from otero.query.promql.spec_series import SeriesLine, SpecError
 
 _Key = tuple[tuple[str, str], ...]
 _Bits = int
+T = TypeVar("T")
 _STALE: _Bits = int(STALE_BITS)
 
 
@@ -92,7 +93,7 @@ def _block(chosen: list[_Series]) -> SampleBlock:
     for index, series in enumerate(chosen):
         samples = [series.samples[time_ms] for time_ms in sorted(series.samples)]
         starts[: len(samples), index] = [start for _, start in samples]
-        for at, value in enumerate(_with_hints([value for value, _ in samples])):
+        for at, value in enumerate(with_hints([value for value, _ in samples])):
             if isinstance(value, Histogram):
                 cells.append((at, index))
                 histograms.append(value)
@@ -111,14 +112,14 @@ def _block(chosen: list[_Series]) -> SampleBlock:
     )
 
 
-def _with_hints(values: Sequence[_Bits | Histogram]) -> list[_Bits | Histogram]:
+def with_hints(values: Sequence[T | Histogram]) -> list[T | Histogram]:
     """The samples of one series with the counter reset hints that a storage gives back.
 
     A gauge stays one. Any other histogram is known to be no reset when it continues the one before it; at the start of
     the series, after a float, a gauge or a gap, after a reset or a change of the buckets, nothing is known.
     """
-    out: list[_Bits | Histogram] = []
-    before: _Bits | Histogram | None = None
+    out: list[T | Histogram] = []
+    before: T | Histogram | None = None
     for value in values:
         if isinstance(value, Histogram) and value.hint is not ResetHint.GAUGE:
             known = isinstance(before, Histogram) and _continues(before, value)
