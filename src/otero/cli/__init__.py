@@ -218,6 +218,39 @@ def trace(
 
 
 @app.command
+def why(
+    alert: str,
+    *,
+    label: tuple[str, ...] = (),
+    since: str = "24h",
+    json: bool = False,
+    url: Url = None,
+    token: Token = None,
+) -> int:
+    """Tell why an alert fired, who was told, and why others were not: every decision, in order.
+
+    Examples: `otero why ServiceDown`, `otero why ServiceDown --label instance=app:5000 --since 7d`
+
+    Exit code 1 when there is neither such a rule nor such an alert.
+
+    Parameters
+    ----------
+    alert
+        Its name, or its fingerprint.
+    label
+        name=value that the alert must have; may be repeated.
+    since
+        How far to look back.
+    json
+        Print the answer of the API.
+    """
+    from otero.cli.client import Client
+    from otero.cli.why import why as run
+
+    return run(alert, Client(url, token), labels=label, since=since, as_json=json)
+
+
+@app.command
 def status(*, url: Url = None, token: Token = None) -> int:
     """Show the state of a server: doors, targets, storage, resources.
 

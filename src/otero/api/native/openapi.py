@@ -79,10 +79,17 @@ def _query_parameters(endpoint: Endpoint) -> list[dict[str, Any]]:
             "in": "query",
             "required": field.required,
             "description": endpoint.query.__doc__ or "",
-            "schema": msgspec.json.schema(field.type) | {"default": field.default},
+            "schema": msgspec.json.schema(field.type) | _default(field),
         }
         for field in msgspec.structs.fields(endpoint.query)
     ]
+
+
+def _default(field: msgspec.structs.FieldInfo) -> dict[str, Any]:
+    if field.required:
+        return {}
+    made = field.default_factory
+    return {"default": field.default if made is msgspec.NODEFAULT else made()}
 
 
 def _json(schema: Any) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_origin
 
 import msgspec
 import orjson
@@ -18,6 +18,7 @@ from otero.api.context import ApiContext
 from otero.api.native import schema
 from otero.api.native.openapi import Endpoint, describe
 from otero.api.native.records import RecordEndpoints
+from otero.api.native.why import WhyEndpoints
 from otero.api.problem import native_problem
 from otero.errors import BadInput, LimitExceeded
 from otero.http_server import measured
@@ -50,6 +51,7 @@ class NativeApi:
                 schema.BackupRequest,
             ),
             *RecordEndpoints(self._context).endpoints(),
+            *WhyEndpoints(self._context).endpoints(),
         )
 
     async def get_status(self, _body: None, _path: dict[str, str]) -> schema.Status:
@@ -170,8 +172,12 @@ def _serve(endpoint: Endpoint) -> Callable[[Request], Any]:
 
 
 def _query(request: Request, type_: type[msgspec.Struct]) -> msgspec.Struct:
+    given: dict[str, Any] = dict(request.query_params)
+    for field in msgspec.structs.fields(type_):
+        if get_origin(field.type) is list and field.encode_name in given:
+            given[field.encode_name] = request.query_params.getlist(field.encode_name)
     try:
-        return msgspec.convert(dict(request.query_params), type_, strict=False)
+        return msgspec.convert(given, type_, strict=False)
     except msgspec.ValidationError as error:
         raise BadInput(f"cannot read the query parameters: {error}") from None
 
