@@ -45,6 +45,7 @@ def test_without_any_file_there_are_only_defaults() -> None:
 
 def test_every_key_of_the_contract_is_taken(tmp_path: Path) -> None:
     write(tmp_path, "prometheus.yml", PROMETHEUS)
+    write(tmp_path, "alertmanager.yml", "{route: {receiver: team}, receivers: [{name: team}]}")
     text = """
         prometheus: prometheus.yml
         alertmanager: alertmanager.yml
@@ -68,8 +69,9 @@ def test_every_key_of_the_contract_is_taken(tmp_path: Path) -> None:
     assert Path(config.storage.path) == tmp_path / "data"
     assert config.storage.retention.logs == 14 * 86_400_000
     assert (config.query.timeout, config.limits.series_per_job) == (60_000, 4)
+    assert config.alertmanager.route.receiver == "team"
     assert {warning.path for warning in config.warnings} == {
-        "alertmanager", "rules[0]", "dashboards", "slis", "slos", "receivers.jaeger"
+        "rules[0]", "dashboards", "slis", "slos", "receivers.jaeger"
     }  # fmt: skip
     assert all(warning.line for warning in config.warnings)
 
@@ -314,10 +316,41 @@ def test_a_path_too_long_for_the_system_is_only_absent(tmp_path: Path) -> None:
 
 def test_inline_content_does_not_show_its_secrets(tmp_path: Path) -> None:
     text = (
-        "prometheus: {scrape_configs: [{job_name: a, bearer_token: hunter2}]}\nalertmanager: {x: hunter2}\n"
+        "prometheus: {scrape_configs: [{job_name: a, bearer_token: hunter2}]}\n"
+        "alertmanager: {route: {receiver: a}, receivers: [{name: a, pagerduty_configs: [{routing_key: hunter2}]}]}\n"
     )
     config = load(write(tmp_path, "otero.yml", text))
     authorization = config.prometheus.scrape_configs[0].authorization
     assert authorization is not None
     assert authorization.credentials.reveal() == "hunter2"
-    assert "hunter2" not in repr(config) + config.text + str(config.warnings)
+    assert config.alertmanager.receivers[0].integrations[0].name == "pagerduty[0]"
+    assert "hunter2" not in repr(config) + config.text + config.alertmanager.text + str(config.warnings)
+
+
+def test_alertmanager_yml_by_key_by_flag_or_not_at_all(tmp_path: Path) -> None:
+    small = "{route: {receiver: %s}, receivers: [{name: %s}]}"
+    write(tmp_path, "a.yml", small % ("a", "a"))
+    by_key = write(tmp_path, "otero.yml", "alertmanager: a.yml\n")
+    assert load(by_key).alertmanager.route.receiver == "a"
+    flag = write(tmp_path, "b.yml", small % ("b", "b"))
+    assert load(by_key, alertmanager=flag).alertmanager.route.receiver == "b"
+    assert load().alertmanager.route.receiver == "default"
+    assert load().alertmanager.receivers[0].integrations == ()
+    inline = write(tmp_path, "inline.yml", f"alertmanager: {small % ('x', 'y')}\n")
+    assert 'inline.yml:1: alertmanager.route.receiver: undefined receiver "x"' in refusal(inline)
+    assert "cannot be read" in refusal(write(tmp_path, "otero2.yml", "alertmanager: missing.yml\n"))
+
+
+def test_templates_that_alertmanager_yml_names_are_parsed(tmp_path: Path) -> None:
+    write(tmp_path, "good.tmpl", '{{ define "team" }}x{{ end }}')
+    path = write(
+        tmp_path,
+        "am.yml",
+        "{route: {receiver: a}, receivers: [{name: a}], templates: ['*.tmpl', none/*.tmpl]}",
+    )
+    assert "team" in load(alertmanager=path).templates.names
+    write(tmp_path, "bad.tmpl", 'x\n{{ define "b" }}{{ end')
+    with pytest.raises(BadConfig) as refused:
+        load(alertmanager=path)
+    (problem,) = refused.value.problems
+    assert (problem.file, problem.line) == (str(tmp_path / "bad.tmpl"), 2)

@@ -70,7 +70,7 @@ def serve(
     prometheus
         Prometheus' configuration file, as it is.
     alertmanager
-        Alertmanager's configuration file (served by a later release).
+        Alertmanager's configuration file, as it is.
     rules
         Rule files besides those that prometheus.yml names (evaluated by a later release).
     dashboards

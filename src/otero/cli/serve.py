@@ -58,7 +58,7 @@ class Flags:
 async def serve(flags: Flags, log_level: str) -> int:
     """Run one server until a signal ends it; the exit code."""
     set_up_logging(log_level)
-    for name in ("alertmanager", "dashboards", "slis", "slos"):
+    for name in ("dashboards", "slis", "slos"):
         if getattr(flags, name):
             print(f"warning: --{name}: a later release serves it", file=sys.stderr)
     return await run(flags.read, insecure=flags.insecure, flags=flags.shown())

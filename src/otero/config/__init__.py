@@ -7,6 +7,13 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
+from otero.alerting.config import (
+    AlertmanagerConfig,
+    default_alertmanager,
+    load_alertmanager,
+    read_alertmanager,
+)
+from otero.alerting.template import Templates
 from otero.config.otero import (
     Auth,
     Host,
@@ -28,6 +35,7 @@ from otero.rules.config import LoadedFile, load_rule_files, rule_paths
 from otero.source import Map, Node, Reader, Scalar, is_file, locate, parse, read_file
 
 __all__ = [
+    "AlertmanagerConfig",
     "Auth",
     "Config",
     "Host",
@@ -53,13 +61,16 @@ class Config:
 
     `otero` holds the keys of otero.yml with the command line's flags applied. `prometheus_given` is False when no
     prometheus.yml was named at all: then the server scrapes itself and this host. `rule_files` are those of
-    prometheus.yml, then those of otero.yml, each once. `files` were read.
+    prometheus.yml, then those of otero.yml, each once. `templates` are those that alertmanager.yml names and the default
+    ones. `files` were read.
     """
 
     otero: OteroConfig = field(default_factory=OteroConfig)
     prometheus: PrometheusConfig = field(default_factory=PrometheusConfig)
     web: WebConfig = field(default_factory=WebConfig)
     rule_files: tuple[LoadedFile, ...] = ()
+    alertmanager: AlertmanagerConfig = field(default_factory=default_alertmanager)
+    templates: Templates = field(default_factory=Templates.builtin, compare=False)
     prometheus_given: bool = False
     warnings: tuple[Problem, ...] = field(default=(), compare=False)
     files: tuple[Path, ...] = field(default=(), compare=False)
@@ -168,11 +179,14 @@ def load(
         loading.problems.append(Problem(str(error), path="--receiver"))
     otero = replace(otero, **changes)
     of_prometheus = loading.prometheus(otero, node if prometheus is None else None, otero_yml)
+    of_alertmanager = loading.alertmanager(otero, node if alertmanager is None else None, otero_yml)
     config = Config(
         otero=otero,
         prometheus=of_prometheus,
         web=loading.web(web_config),
         rule_files=loading.rules(of_prometheus, otero, node, "" if rules else str(otero_yml or "")),
+        alertmanager=of_alertmanager,
+        templates=loading.templates(of_alertmanager),
         prometheus_given=otero.prometheus is not None,
         warnings=tuple(loading.warnings),
         files=tuple(loading.files),
@@ -232,6 +246,32 @@ class _Loading:
         self.warnings += warnings
         self.files += [Path(file) for file in config.scrape_config_files]
         return config
+
+    def alertmanager(
+        self, otero: OteroConfig, node: Node | None, otero_yml: Path | None
+    ) -> AlertmanagerConfig:
+        given = otero.alertmanager
+        try:
+            if isinstance(given, str) and given:
+                self.files.append(Path(given))
+                config, warnings = load_alertmanager(Path(given))
+                self.warnings += warnings
+                return config
+            if isinstance(node, Map) and isinstance(given, dict) and otero_yml is not None:
+                reader = Reader(str(otero_yml), otero_yml.absolute().parent)
+                config = read_alertmanager(node.entries["alertmanager"], reader, "alertmanager")
+                self.warnings += reader.warnings
+                return config
+        except BadConfig as error:
+            self.problems += error.problems
+        return default_alertmanager()
+
+    def templates(self, alertmanager: AlertmanagerConfig) -> Templates:
+        try:
+            return Templates.load(alertmanager.templates)
+        except BadConfig as error:
+            self.problems += error.problems
+            return Templates.builtin()
 
     def rules(
         self, prometheus: PrometheusConfig, otero: OteroConfig, node: Node, otero_yml: str

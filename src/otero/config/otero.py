@@ -130,7 +130,7 @@ class OteroConfig(Part, frozen=True, kw_only=True):
     """otero.yml. Keys that take "a path, or the same content inline" hold a path or plain values."""
 
     prometheus: FilePath | dict[str, Any] | None = None
-    alertmanager: Annotated[FilePath | dict[str, Any] | None, Unserved(_LATER)] = None
+    alertmanager: FilePath | dict[str, Any] | None = None
     rules: tuple[FilePath, ...] = ()
     dashboards: Annotated[tuple[FilePath, ...], Unserved(_LATER)] = ()
     slis: Annotated[FilePath | dict[str, Any] | None, Unserved(_LATER)] = None
