@@ -9,11 +9,11 @@ execution is bounded in steps, output and depth, so that no template of a user h
 from collections.abc import Mapping
 from typing import Any
 
-from otero.gotemplate import nodes
-from otero.gotemplate.execute import Execution, Limits
+from otero.gotemplate.execute import Execution, Limits, Program
 from otero.gotemplate.functions import BUILTINS, Function
 from otero.gotemplate.lexer import TemplateError
 from otero.gotemplate.parser import called, is_blank, parse
+from otero.gotemplate.program import compiled
 from otero.gotemplate.values import FunctionError, List, Map, SafeHtml, SafeUrl, Struct
 
 __all__ = [
@@ -42,12 +42,12 @@ class Templates:
         functions: Mapping[str, Function],
         *,
         limits: Limits | None = None,
-        _defined: Mapping[str, nodes.Template] | None = None,
+        _defined: Mapping[str, Program] | None = None,
     ) -> None:
         self._functions = {**BUILTINS, **functions}
         self._limits = limits or Limits()
         self._defined = dict(_defined or {})
-        self._parsed: dict[tuple[str, str], Mapping[str, nodes.Template]] = {}
+        self._parsed: dict[tuple[str, str], Mapping[str, Program]] = {}
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -56,13 +56,13 @@ class Templates:
             sorted(
                 name
                 for name, found in self._defined.items()
-                if name != found.file or not is_blank(found.body)
+                if name != found.template.file or not is_blank(found.template.body)
             )
         )
 
     def add(self, text: str, file: str) -> "Templates":
         """This set with the templates that a text defines; `file` is its name in errors. Raises TemplateError."""
-        defined = self._merged(parse(text, file, self._functions))
+        defined = self._merged(self._programs(text, file))
         return Templates(self._functions, limits=self._limits, _defined=defined)
 
     def check(self, text: str, file: str = "") -> None:
@@ -79,7 +79,7 @@ class Templates:
         missing: set[str] = set()
         waiting = [templates[file]]
         while waiting:
-            for name in called(waiting.pop().body):
+            for name in called(waiting.pop().template.body):
                 if name not in templates:
                     missing.add(name)
                 elif name not in seen:
@@ -101,26 +101,33 @@ class Templates:
     def _run(self, text: str, data: Any, file: str, own: Mapping[str, Function], *, html: bool) -> str:
         if "{{" not in text and not html:
             return text
-        templates = self._with(text, file)
+        programs = self._with(text, file)
         try:
-            return Execution(templates, self._functions, self._limits, own, html=html).run(file, data)
+            return Execution(programs, own, self._limits, html=html).run(file, data)
         except RecursionError:
             raise TemplateError(f"template: {file}: it nests too deeply") from None
 
-    def _with(self, text: str, file: str) -> Mapping[str, nodes.Template]:
+    def _with(self, text: str, file: str) -> Mapping[str, Program]:
+        """The programs that a text may call, itself under the name `file`."""
         found = self._parsed.get((text, file))
         if found is None:
             if len(self._parsed) >= _KEPT_TEXTS:
                 self._parsed.clear()
-            own = parse(text, file, self._functions)
+            own = self._programs(text, file)
             found = self._parsed[text, file] = {**self._merged(own), file: own[file]}
         return found
 
-    def _merged(self, own: Mapping[str, nodes.Template]) -> dict[str, nodes.Template]:
+    def _programs(self, text: str, file: str) -> dict[str, Program]:
+        return {
+            name: compiled(template, self._functions)
+            for name, template in parse(text, file, self._functions).items()
+        }
+
+    def _merged(self, own: Mapping[str, Program]) -> dict[str, Program]:
         """The templates of the set with others put over them; one that says nothing replaces none."""
         said = {
             name: found
             for name, found in own.items()
-            if name not in self._defined or not is_blank(found.body)
+            if name not in self._defined or not is_blank(found.template.body)
         }
         return {**self._defined, **said}

@@ -26,18 +26,24 @@ class Function:
     args: tuple[str, ...] = ()
     variadic: bool = False
 
-    def run(self, name: str, arguments: Sequence[Any]) -> Any:
-        """Check the arguments and call. Raises FunctionError."""
+    def run(self, name: str, arguments: list[Any]) -> Any:
+        """Check the arguments, in their list, and call. Raises FunctionError."""
         fixed = len(self.args) - self.variadic
         if len(arguments) < fixed or (len(arguments) > fixed and not self.variadic):
             wanted = f"at least {fixed}" if self.variadic else f"{fixed}"
             raise FunctionError(f"wrong number of args for {name}: want {wanted} got {len(arguments)}")
-        checked = [
-            _checked(argument, self.args[min(at, len(self.args) - 1)])
-            for at, argument in enumerate(arguments)
-        ]
-        return self.call(*checked)
+        last = len(self.args) - 1
+        for at, argument in enumerate(arguments):
+            kind = self.args[min(at, last)]
+            if kind != "any" and type(argument) is not _PLAIN.get(kind):
+                arguments[at] = _checked(argument, kind)
+        return self.call(*arguments)
 
+
+_PLAIN: Mapping[str, type] = {
+    "string": str, "int": int, "float": float, "bool": bool, "map": Map, "list": List, "time": Time, "duration": Duration,
+}  # fmt: skip
+"""The types that need no closer look."""
 
 _KINDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "string": ("string", lambda v: isinstance(v, str)),

@@ -5,6 +5,7 @@ https://pkg.go.dev/html/template#hdr-Contexts (of which the places are kept that
 """
 
 import re
+from functools import lru_cache
 from typing import Any
 from urllib.parse import quote
 
@@ -50,6 +51,23 @@ class HtmlEscaper:
 
     def static(self, text: str) -> str:
         """What the template writes as it stands; comments are left out."""
+        written, state = _static(text, self._where())
+        self._state, self._attribute, self._quote, self._element, self._value = state
+        return written
+
+    def _where(self) -> tuple[str, str, str, str, str]:
+        """All that what follows depends on. Of a value counts whether it has begun and where its query begins."""
+        value = "?" if "?" in self._value or "#" in self._value else self._value[:1] and "."
+        return self._state, self._attribute, self._quote, self._element, value
+
+    @classmethod
+    def at(cls, where: tuple[str, str, str, str, str]) -> "HtmlEscaper":
+        escaper = cls()
+        escaper._state, escaper._attribute, escaper._quote, escaper._element, escaper._value = where
+        return escaper
+
+    def follow(self, text: str) -> tuple[str, tuple[str, str, str, str, str]]:
+        """A text as it is written, and where it ends."""
         out: list[str] = []
         at = 0
         while at < len(text):
@@ -59,7 +77,7 @@ class HtmlEscaper:
             if at == before and not kept:
                 out.append(text[at])
                 at += 1
-        return "".join(out)
+        return "".join(out), self._where()
 
     def _in_text(self, text: str, at: int) -> tuple[str, int]:
         found = re.compile(r"<!--|</?([a-zA-Z][\w:-]*)").search(text, at)
@@ -177,6 +195,12 @@ class HtmlEscaper:
             if colon and "/" not in scheme and scheme.lower() not in _SAFE_SCHEMES:
                 return f"#{UNSAFE}"
         return _percent(text, "!#$&*+,-./:;=?@_~%[]")
+
+
+@lru_cache(maxsize=4096)
+def _static(text: str, where: tuple[str, str, str, str, str]) -> tuple[str, tuple[str, str, str, str, str]]:
+    """The same text at the same place is followed once: a mail of many alerts repeats itself."""
+    return HtmlEscaper.at(where).follow(text)
 
 
 def _percent(text: str, safe: str) -> str:

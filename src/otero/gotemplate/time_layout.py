@@ -8,19 +8,16 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 
 from otero.gotemplate.formatting import quoted
-from otero.gotemplate.times import LAYOUT, Time
+from otero.gotemplate.times import DAYS, LAYOUT, MONTHS, Time
 from otero.gotemplate.values import FunctionError
 
 _SECOND = 1_000_000_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MONTHS = ("January", "February", "March", "April", "May", "June", "July", "August", "September", "October",
-           "November", "December")  # fmt: skip
-_DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 _NAMES: Mapping[str, tuple[str, ...]] = {
-    "January": _MONTHS,
-    "Jan": tuple(name[:3] for name in _MONTHS),
-    "Monday": _DAYS,
-    "Mon": tuple(name[:3] for name in _DAYS),
+    "January": MONTHS,
+    "Jan": tuple(name[:3] for name in MONTHS),
+    "Monday": DAYS,
+    "Mon": tuple(name[:3] for name in DAYS),
 }
 _NUMBERS: Mapping[str, tuple[str, str, int, int]] = {
     # what it is, how it looks, and its bounds
@@ -114,7 +111,7 @@ class _Reader:
             if found is None:
                 raise self._wrong(part)
             self._rest = self._rest[len(names[found]) :]
-            if names in (_MONTHS, _NAMES["Jan"]):
+            if names in (MONTHS, _NAMES["Jan"]):
                 self._numbers["month"] = found + 1
         elif part in ("PM", "pm"):
             self._half = self._take("[AP]M" if part == "PM" else "[ap]m", part)[0].upper()

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
+from functools import lru_cache, partial
 from typing import Any, ClassVar
 
 from otero.gotemplate.values import FunctionError
@@ -23,6 +24,10 @@ LAYOUT = re.compile(
     r"|01|02|03|04|05|06|15|PM|pm|_2|[.,]0+(?![0-9])|[.,]9+(?![0-9])|1|2|3|4|5"
 )
 """The elements of a layout; a fraction counts only after seconds."""
+
+MONTHS = ("January", "February", "March", "April", "May", "June", "July", "August", "September", "October",
+          "November", "December")  # fmt: skip
+DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -92,7 +97,9 @@ class Time:
         """The moment as a Go layout writes it."""
         moment = self.local()
         nanoseconds = self.ns % _SECOND
-        return LAYOUT.sub(lambda found: _layout_part(found, layout, moment, nanoseconds), layout)
+        return "".join(
+            [part if isinstance(part, str) else part(moment, nanoseconds) for part in _parts(layout)]
+        )
 
     def __str__(self) -> str:
         return self.format("2006-01-02 15:04:05.999999999 -0700 MST")
@@ -115,7 +122,7 @@ class Month(int):
     type_name = "time.Month"
 
     def __str__(self) -> str:
-        return datetime(2000, int(self), 1, tzinfo=UTC).strftime("%B")
+        return MONTHS[int(self) - 1]
 
     methods: ClassVar[Mapping[str, Callable[..., Any]]] = {"String": str}
 
@@ -126,7 +133,7 @@ class Weekday(int):
     type_name = "time.Weekday"
 
     def __str__(self) -> str:
-        return datetime(2000, 1, 2 + int(self), tzinfo=UTC).strftime("%A")
+        return DAYS[int(self) - 1]
 
     methods: ClassVar[Mapping[str, Callable[..., Any]]] = {"String": str}
 
@@ -136,32 +143,61 @@ def system_zone() -> tzinfo:
     return datetime.now(UTC).astimezone().tzinfo or UTC
 
 
-def _layout_part(found: re.Match[str], layout: str, moment: datetime, nanoseconds: int) -> str:
-    part = found[0]
-    if part[0] in ".,":
-        # A fraction follows seconds; elsewhere it is plain text.
-        if not re.search(r"(05|5)$", layout[: found.start()]):
-            return part
-        digits = f"{nanoseconds:09d}"[: len(part) - 1]
-        if part[1] == "9":
-            digits = digits.rstrip("0")
-        return part[0] + digits if digits else ""
-    simple = {
-        "January": "%B", "Jan": "%b", "Monday": "%A", "Mon": "%a", "01": "%m", "02": "%d", "03": "%I", "04": "%M",
-        "05": "%S", "06": "%y", "15": "%H", "002": "%j", "PM": "%p",
-    }.get(part)  # fmt: skip
-    if simple:
-        return moment.strftime(simple)
-    hour = moment.hour % 12 or 12
-    plain = {
-        "2006": f"{moment.year:04d}", "1": moment.month, "2": moment.day, "_2": f"{moment.day:2d}",
-        "__2": f"{moment.timetuple().tm_yday:3d}", "3": hour, "4": moment.minute, "5": moment.second,
-        "pm": moment.strftime("%p").lower(),
-    }.get(part)  # fmt: skip
-    return str(plain) if plain is not None else _zone_part(part, moment)
+_Part = Callable[[datetime, int], str]
+"""The text of an element of a layout: of a moment and its nanoseconds within the second."""
+
+_ELEMENTS: Mapping[str, _Part] = {
+    "2006": lambda t, _: f"{t.year:04d}",
+    "06": lambda t, _: f"{t.year % 100:02d}",
+    "January": lambda t, _: MONTHS[t.month - 1],
+    "Jan": lambda t, _: MONTHS[t.month - 1][:3],
+    "01": lambda t, _: f"{t.month:02d}",
+    "1": lambda t, _: str(t.month),
+    "Monday": lambda t, _: DAYS[t.weekday()],
+    "Mon": lambda t, _: DAYS[t.weekday()][:3],
+    "02": lambda t, _: f"{t.day:02d}",
+    "2": lambda t, _: str(t.day),
+    "_2": lambda t, _: f"{t.day:2d}",
+    "002": lambda t, _: f"{t.timetuple().tm_yday:03d}",
+    "__2": lambda t, _: f"{t.timetuple().tm_yday:3d}",
+    "15": lambda t, _: f"{t.hour:02d}",
+    "03": lambda t, _: f"{t.hour % 12 or 12:02d}",
+    "3": lambda t, _: str(t.hour % 12 or 12),
+    "04": lambda t, _: f"{t.minute:02d}",
+    "4": lambda t, _: str(t.minute),
+    "05": lambda t, _: f"{t.second:02d}",
+    "5": lambda t, _: str(t.second),
+    "PM": lambda t, _: "AM" if t.hour < 12 else "PM",
+    "pm": lambda t, _: "am" if t.hour < 12 else "pm",
+}
 
 
-def _zone_part(part: str, moment: datetime) -> str:
+@lru_cache(maxsize=256)
+def _parts(layout: str) -> tuple[str | _Part, ...]:
+    """A layout as texts that stand for themselves and elements."""
+    parts: list[str | _Part] = []
+    at = 0
+    for found in LAYOUT.finditer(layout):
+        element = found[0]
+        if element[0] in ".," and not layout[: found.start()].endswith("5"):
+            continue  # a fraction follows seconds; elsewhere it is plain text
+        parts.append(layout[at : found.start()])
+        if element[0] in ".,":
+            parts.append(partial(_fraction, element))
+        else:
+            parts.append(_ELEMENTS.get(element) or partial(_zone_part, element))
+        at = found.end()
+    return (*parts, layout[at:])
+
+
+def _fraction(element: str, _moment: datetime, nanoseconds: int) -> str:
+    digits = f"{nanoseconds:09d}"[: len(element) - 1]
+    if element[1] == "9":
+        digits = digits.rstrip("0")
+    return element[0] + digits if digits else ""
+
+
+def _zone_part(part: str, moment: datetime, _nanoseconds: int) -> str:
     offset = round((moment.utcoffset() or timedelta()).total_seconds())
     sign, span = "-" if offset < 0 else "+", abs(offset)
     hours, minutes, seconds = span // 3600, span // 60 % 60, span % 60

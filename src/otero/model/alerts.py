@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from otero.model.labels import encode_labels
 
@@ -49,7 +50,13 @@ class Alert:
 def fingerprint(labels: Mapping[str, str]) -> int:
     """The 64-bit FNV-1a hash by which Prometheus and Alertmanager name label sets (shown as 16 hexadecimal digits):
     over name, FF, value, FF of each label by ascending name (prometheus/common, model.LabelSet.Fingerprint)."""
+    return _fnv1a(encode_labels(labels))
+
+
+@lru_cache(maxsize=1 << 14)
+def _fnv1a(data: bytes) -> int:
+    """Of alerts that are said again and again; the loop costs more than all else that is done with most of them."""
     value = _FNV_OFFSET
-    for byte in encode_labels(labels):
+    for byte in data:
         value = ((value ^ byte) * _FNV_PRIME) & _MASK
     return value
