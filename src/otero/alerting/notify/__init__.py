@@ -7,6 +7,7 @@ import msgspec
 
 from otero.alerting.notify import (
     discord,
+    email,
     incidentio,
     jira,
     mattermost,
@@ -42,6 +43,7 @@ class Notifier(Protocol):
 
 NOTIFIERS: Mapping[str, Notifier] = {
     "discord_configs": discord,
+    "email_configs": email,
     "incidentio_configs": incidentio,
     "jira_configs": jira,
     "mattermost_configs": mattermost,
