@@ -42,12 +42,14 @@ def mailboxes(text: str, what: str) -> list[Mailbox]:
 
     Domains in other scripts become ASCII. Raises DeliveryError, naming the setting `what`, when it is no such list.
     """
+    addresses: Sequence[Address] = ()
     try:
         found: Any = HeaderRegistry()("To", one_line(text))
-        addresses: Sequence[Address] = found.addresses
-    except (HeaderParseError, IndexError, ValueError):  # how the parser ends on much that is no address
-        addresses = ()
-    if not addresses or _defects(found):
+        if not _defects(found):
+            addresses = found.addresses
+    except (HeaderParseError, IndexError, ValueError):
+        pass  # how the parser ends on much that is no address
+    if not addresses:
         raise DeliveryError(f"{what}: not a list of mail addresses: {one_line(text)!r}", retry=False)
     made: list[Mailbox] = []
     for address in addresses:
