@@ -5,6 +5,7 @@ from typing import Any, Protocol
 
 import msgspec
 
+from otero.alerting.notification import Notification
 from otero.alerting.notify import (
     discord,
     email,
@@ -25,7 +26,9 @@ from otero.alerting.notify import (
     webhook,
     wechat,
 )
+from otero.alerting.notify.client import Client
 from otero.alerting.notify.global_config import Global
+from otero.alerting.template import Text
 
 
 class Notifier(Protocol):
@@ -38,6 +41,10 @@ class Notifier(Protocol):
 
     def complete(self, config: Any, global_: Global) -> Any:
         """The settings with what `global` has for those not given. Raises BadField when nobody says what is needed."""
+        ...
+
+    async def send(self, config: Any, notification: Notification, text: Text, client: Client) -> None:
+        """Deliver one notification with completed settings. Raises DeliveryError."""
         ...
 
 

@@ -50,6 +50,7 @@ class Client:
         timeout_s: float = 0,
         retry_on: Collection[int] = (),
         details: Callable[[HttpResponse], str] | None = None,
+        pause_s: Callable[[HttpResponse], float | None] | None = None,
         secrets: Sequence[str] = (),
     ) -> HttpResponse:
         """`request` with a body."""
@@ -62,6 +63,7 @@ class Client:
             timeout_s=timeout_s,
             retry_on=retry_on,
             details=details,
+            pause_s=pause_s,
             secrets=secrets,
         )
 
@@ -76,12 +78,13 @@ class Client:
         timeout_s: float = 0,
         retry_on: Collection[int] = (),
         details: Callable[[HttpResponse], str] | None = None,
+        pause_s: Callable[[HttpResponse], float | None] | None = None,
         secrets: Sequence[str] = (),
     ) -> HttpResponse:
         """The answer, when it is a 2xx.
 
         `retry_on` are the codes besides 5xx after which the same request may succeed; `details` finds what an error
-        answer says (its beginning, by default); `secrets` are hidden in that, as are the path of the URL and what
+        answer says (its beginning, by default), `pause_s` how long it asks to wait (its `Retry-After`); `secrets` are hidden in that, as are the path of the URL and what
         `http` authenticates with. `timeout_s` of 0 is MAX_WAIT_S. Raises DeliveryError.
         """
         place = _place(url)
@@ -106,7 +109,7 @@ class Client:
             + (f": {found}" if found else ""),
             retry=response.status >= 500 or response.status in retry_on,
             status=response.status,
-            retry_after_s=retry_after_s(response),
+            retry_after_s=(pause_s or retry_after_s)(response),
         )
 
     async def close(self) -> None:

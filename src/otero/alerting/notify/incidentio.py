@@ -1,12 +1,25 @@
 """incident.io: an alert event of an HTTP alert source."""
 
+import msgspec
+from msgspec import field
 from msgspec.structs import replace
 
+from otero.alerting.notification import Notification
+from otero.alerting.notify.client import TOO_MANY_REQUESTS, Client, excerpt
 from otero.alerting.notify.global_config import Global
-from otero.alerting.notify.settings import GoDuration, HttpUrl, ReceiverSettings, inherit, require_one
+from otero.alerting.notify.payload import encode, version_4
+from otero.alerting.notify.settings import (
+    GoDuration,
+    HttpUrl,
+    ReceiverSettings,
+    inherit,
+    require_one,
+    revealed,
+)
+from otero.alerting.template import Text
 from otero.errors import BadField
 from otero.fields import FilePath, Secret
-from otero.http_client import at_most_one
+from otero.http_client import HttpResponse, at_most_one
 
 
 class Config(ReceiverSettings, frozen=True, kw_only=True):
@@ -41,3 +54,39 @@ class Config(ReceiverSettings, frozen=True, kw_only=True):
 
 def complete(config: Config, global_: Global) -> Config:
     return replace(config, **inherit(config, global_.http_config))
+
+
+_MAX_BYTES = 512 * 1024
+
+
+async def send(config: Config, notification: Notification, text: Text, client: Client) -> None:  # noqa: ARG001
+    """POST; 429 and 5xx are retried. A payload larger than incident.io takes goes with its first alert alone."""
+    message = version_4(notification, config.max_alerts, version="1")
+    body = encode(message)
+    if len(body) > _MAX_BYTES:
+        body = encode({**message, "alerts": message["alerts"][:1]})
+    token = revealed(config.alert_source_token, config.alert_source_token_file)
+    await client.post(
+        config.http,
+        config.url or revealed(None, config.url_file),
+        body,
+        headers={"Authorization": f"Bearer {token}"} if token else {},
+        timeout_s=config.timeout.seconds,
+        retry_on=(TOO_MANY_REQUESTS,),
+        details=_details,
+        secrets=(token,),
+    )
+
+
+class _Error(msgspec.Struct):
+    message: str = ""
+    error: str = ""
+    errors: list[str] = field(default_factory=list)
+
+
+def _details(response: HttpResponse) -> str:
+    try:
+        error = msgspec.json.decode(response.body, type=_Error)
+    except msgspec.DecodeError:
+        return excerpt(response)
+    return ": ".join(filter(None, (error.message[:200], error.error[:200], ", ".join(error.errors)[:300])))

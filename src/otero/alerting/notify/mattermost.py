@@ -1,10 +1,17 @@
 """Mattermost: a post through an incoming webhook."""
 
+from typing import Any
+
 from msgspec import field
 from msgspec.structs import replace
 
+from otero.alerting.notification import Notification
+from otero.alerting.notify.client import TOO_MANY_REQUESTS, Client
 from otero.alerting.notify.global_config import Global
-from otero.alerting.notify.settings import ReceiverSettings, SecretUrl, Settings, inherit
+from otero.alerting.notify.limits import truncate
+from otero.alerting.notify.payload import encode, without_empty
+from otero.alerting.notify.settings import ReceiverSettings, SecretUrl, Settings, inherit, revealed
+from otero.alerting.template import Text
 from otero.errors import BadField
 from otero.fields import FilePath
 from otero.http_client import at_most_one
@@ -53,8 +60,8 @@ class Attachment(Settings, frozen=True, kw_only=True):
 
 
 class Config(ReceiverSettings, frozen=True, kw_only=True):
-    """`mattermost_configs`. Of the settings of one attachment (`title`, `color`, …) Alertmanager sends none: posts have
-    `text` and `attachments`."""
+    """`mattermost_configs`. Without `attachments` the post is one attachment made of the settings here; with them `text`
+    stands above them and the other settings of an attachment have no effect."""
 
     send_resolved: bool = True
     webhook_url: SecretUrl | None = None
@@ -96,3 +103,56 @@ def complete(config: Config, global_: Global) -> Config:
             "mattermost_webhook_url_file in global"
         )
     return replace(config, webhook_url=url, webhook_url_file=url_file, **inherit(config, global_.http_config))
+
+
+_MAX_TEXT = 16_383
+_ATTACHMENT_TEXTS = (
+    "fallback", "color", "pretext", "text", "author_name", "author_link", "author_icon", "title", "title_link",
+    "thumb_url", "footer", "footer_icon", "image_url",
+)  # fmt: skip
+_PRIORITIES = ("standard", "important", "urgent")
+
+
+async def send(config: Config, notification: Notification, text: Text, client: Client) -> None:  # noqa: ARG001
+    """POST; 429 and 5xx are retried."""
+    fill = text.text
+    post = {
+        "text": truncate(fill(config.text), _MAX_TEXT) if config.attachments else "",
+        "channel": fill(config.channel),
+        "username": fill(config.username),
+        "icon_url": fill(config.icon_url),
+        "icon_emoji": fill(config.icon_emoji),
+        "attachments": [_attachment(item, text) for item in config.attachments or (config,)],
+        "type": fill(config.type),
+        "props": {"card": fill(config.props.card)}
+        if config.props is not None and config.props.card
+        else None,
+        "priority": _priority(config.priority, text),
+    }
+    url = revealed(config.webhook_url, config.webhook_url_file)
+    await client.post(config.http, url, encode(without_empty(post)), retry_on=(TOO_MANY_REQUESTS,))
+
+
+def _attachment(item: Attachment | Config, text: Text) -> dict[str, Any]:
+    written: dict[str, Any] = {name: text.text(getattr(item, name)) for name in _ATTACHMENT_TEXTS}
+    written["text"] = truncate(written["text"], _MAX_TEXT)
+    written["fields"] = [
+        {"title": text.text(part.title), "value": text.text(part.value)}
+        | ({} if part.short is None else {"short": part.short})
+        for part in item.fields
+    ]
+    return without_empty(written)
+
+
+def _priority(priority: Priority | None, text: Text) -> dict[str, Any] | None:
+    """Acknowledgements are for important and urgent posts only, persistent notifications for urgent ones."""
+    if priority is None or not priority.priority:
+        return None
+    name = text.text(priority.priority).lower()
+    name = name if name in _PRIORITIES else "standard"
+    written = {
+        "priority": name,
+        "requested_ack": priority.requested_ack and name != "standard",
+        "persistent_notifications": priority.persistent_notifications and name == "urgent",
+    }
+    return without_empty(written)

@@ -2,8 +2,12 @@
 
 from msgspec.structs import replace
 
+from otero.alerting.notification import Notification
+from otero.alerting.notify.client import TOO_MANY_REQUESTS, Client
 from otero.alerting.notify.global_config import Global
-from otero.alerting.notify.settings import ReceiverSettings, SecretUrl, inherit, require_one
+from otero.alerting.notify.payload import encode
+from otero.alerting.notify.settings import ReceiverSettings, SecretUrl, inherit, require_one, revealed
+from otero.alerting.template import Text
 from otero.fields import FilePath
 from otero.http_client import at_most_one
 
@@ -25,3 +29,20 @@ class Config(ReceiverSettings, frozen=True, kw_only=True):
 
 def complete(config: Config, global_: Global) -> Config:
     return replace(config, **inherit(config, global_.http_config))
+
+
+_RED, _GREEN = "8C1A1A", "2DC72D"
+
+
+async def send(config: Config, notification: Notification, text: Text, client: Client) -> None:
+    """POST; 429 and 5xx are retried."""
+    card = {
+        "@context": "http://schema.org/extensions",
+        "type": "MessageCard",
+        "title": text.text(config.title),
+        "summary": text.text(config.summary),
+        "text": text.text(config.text),
+        "themeColor": _RED if notification.status == "firing" else _GREEN,
+    }
+    url = revealed(config.webhook_url, config.webhook_url_file)
+    await client.post(config.http, url, encode(card), retry_on=(TOO_MANY_REQUESTS,))

@@ -1,10 +1,24 @@
 """Opsgenie: alerts created, updated and closed by their alias."""
 
+from typing import Any
+
 from msgspec import field
 from msgspec.structs import replace
 
+from otero.alerting.notification import Notification
+from otero.alerting.notify.client import TOO_MANY_REQUESTS, Client
 from otero.alerting.notify.global_config import Global
-from otero.alerting.notify.settings import HttpUrl, ReceiverSettings, Settings, check_template, inherit
+from otero.alerting.notify.limits import split_list, truncate
+from otero.alerting.notify.payload import common, encode, group_hash, without_empty
+from otero.alerting.notify.settings import (
+    HttpUrl,
+    ReceiverSettings,
+    Settings,
+    check_template,
+    inherit,
+    revealed,
+)
+from otero.alerting.template import Text
 from otero.errors import BadField
 from otero.fields import FilePath, Secret
 from otero.http_client import at_most_one
@@ -69,3 +83,63 @@ def complete(config: Config, global_: Global) -> Config:
     return replace(
         config, api_url=api_url, api_key=key, api_key_file=key_file, **inherit(config, global_.http_config)
     )
+
+
+_MAX_MESSAGE = 130
+
+
+async def send(config: Config, notification: Notification, text: Text, client: Client) -> None:
+    """Creates the alert of the group, or closes it; 429 and 5xx are retried.
+
+    Opsgenie does not change an alert that is open already: with `update_alerts` its message and description are put
+    after the creation.
+    """
+    alias = group_hash(notification)
+    base = config.api_url or HttpUrl("")
+    create, of_alias = base.below("v2/alerts"), base.below(f"v2/alerts/{alias}")
+    if notification.status == "resolved":
+        requests = [("POST", of_alias.below("close"), {"source": text.text(config.source)})]
+    else:
+        alert = _alert(config, notification, text, alias)
+        requests: list[tuple[str, HttpUrl, dict[str, Any]]] = [("POST", create, alert)]
+        if config.update_alerts:
+            for name in ("message", "description"):
+                requests.append(("PUT", of_alias.below(name), without_empty({name: alert.get(name, "")})))
+    key = text.text(revealed(config.api_key, config.api_key_file)).strip()
+    for method, url, payload in requests:
+        await client.request(
+            config.http,
+            method,
+            url if url == create else f"{url}?identifierType=alias",
+            body=encode(payload),
+            headers={"Content-Type": "application/json", "Authorization": f"GenieKey {key}"},
+            retry_on=(TOO_MANY_REQUESTS,),
+            secrets=(key,),
+        )
+
+
+def _alert(config: Config, notification: Notification, text: Text, alias: str) -> dict[str, Any]:
+    fill = text.text
+    shared = common([alert.labels for alert in notification.alerts])
+    alert = {
+        "alias": alias,
+        "message": truncate(fill(config.message), _MAX_MESSAGE),
+        "description": fill(config.description),
+        "details": shared | {name: fill(value) for name, value in config.details.items()},
+        "source": fill(config.source),
+        "responders": [item for responder in config.responders for item in _responders(responder, text)],
+        "tags": split_list(fill(config.tags)),
+        "note": fill(config.note),
+        "priority": fill(config.priority),
+        "entity": fill(config.entity),
+        "actions": split_list(fill(config.actions)),
+    }
+    return without_empty(alert, keep=("alias", "message", "details", "source"))
+
+
+def _responders(responder: Responder, text: Text) -> list[dict[str, str]]:
+    """None where everything is empty once filled in: so responders can come from labels that only some alerts have."""
+    written = {name: text.text(getattr(responder, name)) for name in ("id", "name", "username", "type")}
+    if written["type"] == "teams":
+        return [{"name": team, "type": "team"} for team in split_list(written["name"])]
+    return [without_empty(written, keep=("type",))] if any(written.values()) else []

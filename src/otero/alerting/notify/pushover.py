@@ -1,9 +1,15 @@
 """Pushover: a message to the devices of a user or group."""
 
+from urllib.parse import urlencode
+
 from msgspec.structs import replace
 
+from otero.alerting.notification import Notification
+from otero.alerting.notify.client import Client
 from otero.alerting.notify.global_config import Global
-from otero.alerting.notify.settings import GoDuration, ReceiverSettings, inherit, require_one
+from otero.alerting.notify.limits import truncate
+from otero.alerting.notify.settings import GoDuration, ReceiverSettings, inherit, require_one, revealed
+from otero.alerting.template import Text
 from otero.errors import BadField
 from otero.fields import FilePath, Secret
 from otero.http_client import at_most_one
@@ -40,3 +46,35 @@ class Config(ReceiverSettings, frozen=True, kw_only=True):
 
 def complete(config: Config, global_: Global) -> Config:
     return replace(config, **inherit(config, global_.http_config))
+
+
+URL = "https://api.pushover.net/1/messages.json"
+_MAX_TITLE, _MAX_MESSAGE, _MAX_URL = 250, 1024, 512  # characters, https://pushover.net/api#limits
+
+
+async def send(config: Config, notification: Notification, text: Text, client: Client) -> None:  # noqa: ARG001
+    """POST with everything in the query; 5xx is retried. Pushover takes no empty message, so there always is one."""
+    token = text.text(revealed(config.token, config.token_file))
+    user = text.text(revealed(config.user_key, config.user_key_file))
+    message = text.html(config.message) if config.html else text.text(config.message)
+    parameters = {
+        "token": token,
+        "user": user,
+        "title": truncate(text.text(config.title), _MAX_TITLE),
+        "message": truncate(message, _MAX_MESSAGE).strip() or "(no details)",
+        "url": truncate(text.text(config.url), _MAX_URL),
+        "url_title": text.text(config.url_title),
+        "priority": text.text(config.priority),
+        "retry": str(config.retry // 1000),
+        "expire": str(config.expire // 1000),
+        "device": text.text(config.device),
+        "sound": text.text(config.sound),
+    }
+    if config.html:
+        parameters["html"] = "1"
+    if config.monospace:
+        parameters["monospace"] = "1"
+    if config.ttl >= 1000:
+        parameters["ttl"] = str(config.ttl // 1000)
+    url = f"{URL}?{urlencode(sorted(parameters.items()))}"
+    await client.post(config.http, url, b"", content_type="text/plain", secrets=(token, user))

@@ -1,10 +1,18 @@
 """Rocket.Chat: a message of a user or bot with an access token."""
 
+from typing import Any
+
+import msgspec
 from msgspec import field
 from msgspec.structs import replace
 
+from otero.alerting.notification import DeliveryError, Notification
+from otero.alerting.notify.client import TOO_MANY_REQUESTS, Client, excerpt
 from otero.alerting.notify.global_config import Global
-from otero.alerting.notify.settings import HttpUrl, ReceiverSettings, Settings, inherit
+from otero.alerting.notify.limits import truncate
+from otero.alerting.notify.payload import encode, without_empty
+from otero.alerting.notify.settings import HttpUrl, ReceiverSettings, Settings, inherit, revealed
+from otero.alerting.template import Text
 from otero.errors import BadField
 from otero.fields import FilePath, Secret
 from otero.http_client import at_most_one
@@ -84,3 +92,81 @@ def complete(config: Config, global_: Global) -> Config:
         token_file=token_file,
         **inherit(config, global_.http_config),
     )
+
+
+_MAX_TITLE = 1024
+
+
+class _Answer(msgspec.Struct):
+    success: bool = False
+    error: str = ""
+
+
+async def send(config: Config, notification: Notification, text: Text, client: Client) -> None:  # noqa: ARG001
+    """POST to `chat.postMessage`; 429 and 5xx are retried. A 200 is success when its JSON says so."""
+    token, user = revealed(config.token, config.token_file), revealed(config.token_id, config.token_id_file)
+    channel = text.text(config.channel)
+    message = {
+        "channel": channel,
+        "emoji": text.text(config.emoji),
+        "avatar": text.text(config.icon_url),
+        "attachments": [_attachment(config, text)],
+    }
+    response = await client.post(
+        config.http,
+        (config.api_url or HttpUrl("")).below("api/v1/chat.postMessage"),
+        encode(without_empty(message)),
+        headers={"X-Auth-Token": token, "X-User-Id": user},
+        retry_on=(TOO_MANY_REQUESTS,),
+        secrets=(token, user),
+    )
+    try:
+        answer = msgspec.json.decode(response.body, type=_Answer)
+    except msgspec.DecodeError:
+        raise DeliveryError(
+            f"Rocket.Chat's answer is not the JSON expected: {excerpt(response)}",
+            retry=True,
+            status=response.status,
+        ) from None
+    if not answer.success:
+        raise DeliveryError(
+            f'channel "{channel}": Rocket.Chat refused the message: {answer.error[:300]}',
+            retry=False,
+            status=200,
+        )
+
+
+def _attachment(config: Config, text: Text) -> dict[str, Any]:
+    fill = text.text
+    attachment = {
+        "title": truncate(fill(config.title), _MAX_TITLE),
+        "title_link": fill(config.title_link),
+        "text": fill(config.text),
+        "image_url": fill(config.image_url),
+        "thumb_url": fill(config.thumb_url),
+        "color": fill(config.color),
+        "fields": [_field(item, text, short=config.short_fields) for item in config.fields],
+        "actions": [_action(action, text) for action in config.actions],
+    }
+    return without_empty(attachment)
+
+
+def _field(item: Field, text: Text, *, short: bool) -> dict[str, Any]:
+    written = {
+        "short": short if item.short is None else item.short,
+        "title": text.text(item.title),
+        "value": text.text(item.value),
+    }
+    return without_empty(written, keep=("short",))
+
+
+def _action(action: Action, text: Text) -> dict[str, Any]:
+    written = {
+        "type": "button",
+        "text": text.text(action.text),
+        "url": text.text(action.url),
+        "msg": text.text(action.msg),
+        "is_webview": False,
+        "msg_in_chat_window": False,
+    }
+    return without_empty(written, keep=("is_webview", "msg_in_chat_window"))

@@ -1,12 +1,14 @@
 """What the settings of receivers have in common: their base, kinds of URLs, spans of time as Go writes them."""
 
 import re
+from pathlib import Path
 from typing import Self
 
 import msgspec
 
+from otero.alerting.notification import DeliveryError
 from otero.errors import BadField
-from otero.fields import Duration, Secret, Url
+from otero.fields import Duration, FilePath, Secret, Url
 from otero.gotemplate import TemplateError
 from otero.gotemplate.parser import parse
 from otero.http_client import HttpClientConfig
@@ -166,3 +168,16 @@ def require_one(config: msgspec.Struct, *names: str) -> None:
 def inherit(config: ReceiverSettings, global_http: HttpClientConfig) -> dict[str, HttpClientConfig]:
     """The one setting that every receiver takes from `global` when it has none of its own."""
     return {"http_config": config.http_config or global_http}
+
+
+def revealed(secret: Secret | None, file: FilePath) -> str:
+    """A secret as it was given, or as its file has it now, without the white space around it.
+
+    Raises DeliveryError, to be retried: a file that is being replaced is there a moment later.
+    """
+    if not file:
+        return secret.reveal() if secret is not None else ""
+    try:
+        return Path(file).read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DeliveryError(f"cannot read {file}: {getattr(error, 'strerror', error)}", retry=True) from None

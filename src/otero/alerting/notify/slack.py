@@ -1,9 +1,16 @@
 """Slack: an attachment through an incoming webhook, or as a bot with a token."""
 
+from typing import Any
+
+import msgspec
 from msgspec import field
 from msgspec.structs import force_setattr, replace
 
+from otero.alerting.notification import DeliveryError, Notification
+from otero.alerting.notify.client import TOO_MANY_REQUESTS, Client, excerpt
 from otero.alerting.notify.global_config import Global
+from otero.alerting.notify.limits import truncate
+from otero.alerting.notify.payload import encode, without_empty
 from otero.alerting.notify.settings import (
     GoDuration,
     HttpUrl,
@@ -11,10 +18,12 @@ from otero.alerting.notify.settings import (
     SecretUrl,
     Settings,
     inherit,
+    revealed,
 )
+from otero.alerting.template import Text
 from otero.errors import BadField
 from otero.fields import FilePath, Secret
-from otero.http_client import Authorization, at_most_one
+from otero.http_client import Authorization, HttpResponse, at_most_one
 
 
 class Confirmation(Settings, frozen=True, kw_only=True):
@@ -150,3 +159,130 @@ def complete(config: Config, global_: Global) -> Config:
         app_token_file=FilePath(""),
         app_url=app_url,
     )
+
+
+_MAX_TITLE = 1024
+_POST, _UPDATE = "/chat.postMessage", "/chat.update"
+_RATE_LIMITED = frozenset({"ratelimited", "rate_limited"})
+
+
+class _Answer(msgspec.Struct):
+    ok: bool = False
+    error: str = ""
+    channel: str = ""
+    ts: str = ""
+
+
+async def send(config: Config, notification: Notification, text: Text, client: Client) -> None:
+    """POST; 429 and 5xx are retried. A 200 is success when its text is `ok`, or its JSON says so.
+
+    `update_message` changes the first message of a group instead of posting another, `post_updates_to_thread` answers
+    it in its thread; with both, the thread also keeps the first message as it was.
+    """
+    url = revealed(config.api_url, config.api_url_file)
+    message = _message(config, text)
+    channel = text.text(config.channel)
+    post = _Poster(config, client, url)
+    if not (config.update_message or config.post_updates_to_thread):
+        await post({"channel": channel, **message})
+        return
+    key = ("slack", notification.receiver, notification.integration, notification.group_key)
+    known = client.memory.get(*key)
+    if known is None:
+        answer = await post({"channel": channel, **message})
+        if not answer.ts or not answer.channel:
+            return
+        client.memory.set(key, (answer.channel, answer.ts))
+        if config.update_message and config.post_updates_to_thread:
+            await post({"channel": answer.channel, "thread_ts": answer.ts, **message})
+        return
+    channel, first = known
+    if config.update_message:
+        await post({"channel": channel, "ts": first, **message}, url=url.replace(_POST, _UPDATE))
+    if config.post_updates_to_thread:
+        await post({"channel": channel, "thread_ts": first, **message})
+
+
+class _Poster:
+    def __init__(self, config: Config, client: Client, url: str) -> None:
+        self._config = config
+        self._client = client
+        self._url = url
+
+    async def __call__(self, request: dict[str, Any], *, url: str = "") -> _Answer:
+        response = await self._client.post(
+            self._config.http,
+            url or self._url,
+            encode(without_empty(request, keep=("attachments",))),
+            timeout_s=self._config.timeout.seconds,
+            retry_on=(TOO_MANY_REQUESTS,),
+        )
+        try:
+            return _checked(response)
+        except DeliveryError as error:
+            channel = request.get("channel")
+            raise DeliveryError(
+                f'channel "{channel}": {error}' if channel else str(error), retry=error.retry, status=200
+            ) from None
+
+
+def _checked(response: HttpResponse) -> _Answer:
+    """https://api.slack.com/messaging/webhooks#handling_errors and https://api.slack.com/web#evaluating-responses"""
+    if not response.content_type.startswith("application/json"):
+        if response.body != b"ok":
+            raise DeliveryError(f"Slack refused the message: {excerpt(response)}", retry=False)
+        return _Answer(ok=True)
+    try:
+        answer = msgspec.json.decode(response.body, type=_Answer)
+    except msgspec.DecodeError:
+        raise DeliveryError(
+            f"Slack's answer is not the JSON expected: {excerpt(response)}", retry=True
+        ) from None
+    if not answer.ok:
+        raise DeliveryError(
+            f"Slack refused the message: {answer.error[:200]}", retry=answer.error in _RATE_LIMITED
+        )
+    return answer
+
+
+def _message(config: Config, text: Text) -> dict[str, Any]:
+    fill = text.text
+    attachment = {
+        "title": truncate(fill(config.title), _MAX_TITLE),
+        "title_link": fill(config.title_link),
+        "pretext": fill(config.pretext),
+        "text": fill(config.text),
+        "fallback": fill(config.fallback),
+        "callback_id": fill(config.callback_id),
+        "fields": [
+            {
+                "title": fill(field.title),
+                "value": fill(field.value),
+                "short": config.short_fields if field.short is None else field.short,
+            }
+            for field in config.fields
+        ],
+        "actions": [_action(action, text) for action in config.actions],
+        "image_url": fill(config.image_url),
+        "thumb_url": fill(config.thumb_url),
+        "footer": fill(config.footer),
+        "color": fill(config.color),
+        "mrkdwn_in": config.mrkdwn_in or ["fallback", "pretext", "text"],
+    }
+    return {
+        "username": fill(config.username),
+        "icon_emoji": fill(config.icon_emoji),
+        "icon_url": fill(config.icon_url),
+        "link_names": config.link_names,
+        "text": fill(config.message_text),
+        "attachments": [without_empty(attachment, keep=("text", "fallback", "callback_id", "footer"))],
+    }
+
+
+def _action(action: Action, text: Text) -> dict[str, Any]:
+    names = ("type", "text", "url", "style", "name", "value")
+    written: dict[str, Any] = {name: text.text(getattr(action, name)) for name in names}
+    if (confirm := action.confirm) is not None:
+        names = ("text", "title", "ok_text", "dismiss_text")
+        written["confirm"] = without_empty({name: text.text(getattr(confirm, name)) for name in names})
+    return without_empty(written)

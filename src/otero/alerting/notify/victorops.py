@@ -1,10 +1,17 @@
 """VictorOps (Splunk On-Call): messages of its generic REST endpoint."""
 
+from urllib.parse import quote
+
 from msgspec import field
 from msgspec.structs import replace
 
+from otero.alerting.notification import Notification
+from otero.alerting.notify.client import Client
 from otero.alerting.notify.global_config import Global
-from otero.alerting.notify.settings import HttpUrl, ReceiverSettings, inherit
+from otero.alerting.notify.limits import truncate
+from otero.alerting.notify.payload import encode, group_hash
+from otero.alerting.notify.settings import HttpUrl, ReceiverSettings, inherit, revealed
+from otero.alerting.template import Text
 from otero.errors import BadField
 from otero.fields import FilePath, Secret
 from otero.http_client import at_most_one
@@ -56,3 +63,28 @@ def complete(config: Config, global_: Global) -> Config:
     return replace(
         config, api_url=api_url, api_key=key, api_key_file=key_file, **inherit(config, global_.http_config)
     )
+
+
+_MAX_MESSAGE = 20_480
+_TYPES = frozenset({"INFO", "WARNING", "CRITICAL"})
+
+
+async def send(config: Config, notification: Notification, text: Text, client: Client) -> None:
+    """POST; 5xx is retried. What fires with a `message_type` that VictorOps does not know is CRITICAL."""
+    key = revealed(config.api_key, config.api_key_file)
+    path = quote(f"{key}/{text.text(config.routing_key)}", safe="/$&+,:;=@")
+    message_type = text.text(config.message_type)
+    if notification.status == "resolved":
+        message_type = "RECOVERY"
+    elif message_type not in _TYPES:
+        message_type = "CRITICAL"
+    message = {
+        "message_type": message_type,
+        "entity_id": group_hash(notification),
+        "entity_display_name": text.text(config.entity_display_name),
+        "state_message": truncate(text.text(config.state_message), _MAX_MESSAGE),
+        "monitoring_tool": text.text(config.monitoring_tool),
+    }
+    message |= {name: text.text(value) for name, value in config.custom_fields.items()}
+    url = (config.api_url or HttpUrl("")).below(path)
+    await client.post(config.http, url, encode(message), secrets=(key,))
