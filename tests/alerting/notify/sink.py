@@ -67,13 +67,18 @@ def success(request: Request) -> Answer:
     path = request.path.partition("?")[0]
     if path.startswith("/slack"):
         return Answer(body="ok", content_type="text/plain")
-    if path.endswith("/chat.postMessage") and "/api/v1/" not in path:
+    if path.endswith(("/chat.postMessage", "/chat.update")) and "/api/v1/" not in path:
         return Answer(body='{"ok": true, "channel": "C1", "ts": "17.1"}')
     if path.endswith("/api/v1/chat.postMessage"):
         return Answer(body='{"success": true}')
     if path.endswith("/gettoken"):
         return Answer(body='{"errcode": 0, "access_token": "t"}')
-    return Answer(body='{"ok": true, "errcode": 0}')
+    if path.endswith("/sendMessage"):
+        return Answer(body='{"ok": true, "result": {"message_id": 1, "chat": {"id": 1}}}')
+    if request.body.startswith(b"Action=Publish"):
+        xml = "<PublishResponse><PublishResult><MessageId>1</MessageId></PublishResult></PublishResponse>"
+        return Answer(body=xml, content_type="text/xml")
+    return Answer(body='{"errcode": 0}')
 
 
 @asynccontextmanager
