@@ -4,6 +4,7 @@ import hashlib
 import re
 from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -55,6 +56,7 @@ def _alert(alert: Alert, now_ms: int) -> dict[str, Any]:
     }
 
 
+@lru_cache(maxsize=4096)
 def rfc3339(time_ms: int) -> str:
     """`2026-11-22T12:03:00.5Z`: as Go writes it, with no more digits of a second than there are; 0 is Go's zero time."""
     if time_ms == 0:
