@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from otero.alerting.external import ExternalAlertmanagers
 from otero.api import build_api, build_pushgateway
 from otero.api.context import ApiContext, Settings
 from otero.api.prometheus.targets import global_url
@@ -149,9 +150,11 @@ class Otero:
             self.store,
             self.intake,
             clock,
-            on_alerts,
+            self._tell,
             record=self.ledger.record,
         )
+        self._on_alerts = on_alerts
+        self.alertmanagers = ExternalAlertmanagers(clock, hosts=Hosts(config.hosts))
         self._rule_metrics = RuleCollector(lambda: self.rules.groups)
         context = ApiContext(
             clock=clock,
@@ -163,6 +166,7 @@ class Otero:
             records=self.records,
             ledger=self.ledger,
             rules=self.rules,
+            alertmanagers=self.alertmanagers,
             remote_write=self.remote_write,
             otlp=self.otlp,
             pushgateway=self.pushgateway,
@@ -201,6 +205,7 @@ class Otero:
         self._collector = StoreCollector(self.store)
         REGISTRY.register(self._collector)
         REGISTRY.register(self._rule_metrics)
+        REGISTRY.register(self.alertmanagers)
         # What is loaded by now stays: looking through it again and again for garbage would cost more than any garbage.
         gc.collect()
         gc.freeze()
@@ -210,6 +215,7 @@ class Otero:
         self.ready = True
         await self._apply_remote()
         await self.scrapes.apply(self._scrape_configs())
+        await self.alertmanagers.apply(self.config.prometheus.alerting)
         await self.rules.apply(self.config.rule_files, self._around_rules())
         if self.host is not None:
             self.host.start()
@@ -220,7 +226,9 @@ class Otero:
         if self._collector is not None:
             REGISTRY.unregister(self._collector)
             REGISTRY.unregister(self._rule_metrics)
+            REGISTRY.unregister(self.alertmanagers)
         await self.rules.stop()
+        await self.alertmanagers.stop()
         if self.host is not None:
             await self.host.stop()
         await self.scrapes.stop()
@@ -257,6 +265,7 @@ class Otero:
             self.config = config
             await self._apply_remote()
             await self.scrapes.apply(self._scrape_configs())
+            await self.alertmanagers.apply(self.config.prometheus.alerting)
             await self.rules.apply(self.config.rule_files, self._around_rules())
             self.reload_ok = True
             self.reloaded_ms = self._clock.now_ms()
@@ -272,6 +281,11 @@ class Otero:
         external_labels = prometheus.global_.external_labels
         await self.remote_writer.apply(prometheus.remote_write, external_labels)
         await self.remote_reader.apply(prometheus.remote_read, external_labels)
+
+    def _tell(self, alerts: Sequence[Alert]) -> None:
+        """What rules want sent goes to this server's own Alertmanager and to those elsewhere."""
+        self._on_alerts(alerts)
+        self.alertmanagers.put(alerts)
 
     def _around_rules(self) -> Surroundings:
         global_ = self.config.prometheus.global_

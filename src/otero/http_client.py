@@ -121,6 +121,19 @@ class TlsConfig(Config, frozen=True, kw_only=True):
             raise BadField("tls_config.max_version must be at least tls_config.min_version", "max_version")
 
 
+class SigV4(Config, frozen=True, kw_only=True):
+    """What requests to AWS are signed with."""
+
+    region: str = ""
+    access_key: str = ""
+    secret_key: Secret = Secret("")
+    profile: str = ""
+    role_arn: str = ""
+    external_id: str = ""
+    use_fips_sts_endpoint: bool = False
+    service_name: str = ""
+
+
 class ProxyConfig(Config, frozen=True, kw_only=True):
     proxy_url: Url = Url("")
     no_proxy: str = ""

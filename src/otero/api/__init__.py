@@ -34,10 +34,6 @@ from otero.telemetry import REGISTRY
 
 Handler = Callable[[Request], Awaitable[Response]]
 
-_LATER = {
-    "/api/v1/alertmanagers": "alerts are sent by a later release",
-}
-
 
 def build_api(context: ApiContext, access: Access, headers: Mapping[str, str]) -> Starlette:
     """The ASGI application of the main port; `headers` go out with every answer."""
@@ -63,6 +59,7 @@ def build_api(context: ApiContext, access: Access, headers: Mapping[str, str]) -
         ("/api/v1/scrape_pools", targets.scrape_pools, ["GET"]),
         ("/api/v1/rules", rules.rules, ["GET"]),
         ("/api/v1/alerts", rules.alerts, ["GET"]),
+        ("/api/v1/alertmanagers", rules.alertmanagers, ["GET"]),
         ("/api/v1/status/config", status.config, ["GET"]),
         ("/api/v1/status/flags", status.flags, ["GET"]),
         ("/api/v1/status/runtimeinfo", status.runtimeinfo, ["GET"]),
@@ -70,7 +67,6 @@ def build_api(context: ApiContext, access: Access, headers: Mapping[str, str]) -
         ("/api/v1/status/tsdb", status.tsdb, ["GET"]),
         ("/api/v1/read", RemoteReadRoutes(context).read, ["POST"]),
         ("/api/v1/write", remote_write.write, ["POST"]),
-        *((path, _later(reason), [*both, "PUT"]) for path, reason in _LATER.items()),
     ]
     plain: list[tuple[str, Handler, list[str]]] = [
         ("/federate", federate.federate, ["GET"]),
@@ -146,13 +142,6 @@ def _answering(
             return problem(error)
 
     return answer
-
-
-def _later(reason: str) -> Handler:
-    async def refuse(_request: Request) -> Response:
-        raise Unavailable(f"not served yet: {reason}", retry_after_s=3600)
-
-    return refuse
 
 
 async def _unknown(request: Request) -> Response:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from otero.alerting.external import ExternalAlertmanagers
 from otero.api.queries import QueryPool
 from otero.clock import Clock
 from otero.ingest.receivers.otlp.export import OtlpExport
@@ -65,6 +66,7 @@ class ApiContext:
     records: RecordStorage
     ledger: Ledger
     rules: Scheduler
+    alertmanagers: ExternalAlertmanagers
     remote_write: RemoteWriteReceiver
     otlp: OtlpExport
     pushgateway: Pushgateway

@@ -8,12 +8,8 @@ from typing import Annotated
 import msgspec
 from msgspec.structs import replace
 
-from otero.config.sections import (
-    AlertingConfig,
-    RuntimeConfig,
-    StorageConfig,
-    TracingConfig,
-)
+from otero.alerting.external_config import AlertingConfig
+from otero.config.sections import RuntimeConfig, StorageConfig, TracingConfig
 from otero.errors import BadConfig, BadField, Problem
 from otero.fields import FilePath, valid_legacy_label_name
 from otero.ingest.receivers.otlp_metrics.config import OtlpConfig
@@ -31,7 +27,7 @@ class PrometheusConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
 
     global_: GlobalConfig = msgspec.field(default=GlobalConfig(), name="global")
     runtime: RuntimeConfig = RuntimeConfig()
-    alerting: Annotated[AlertingConfig, Unserved("alerts are sent by a later release")] = AlertingConfig()
+    alerting: AlertingConfig = AlertingConfig()
     rule_files: tuple[FilePath, ...] = ()
     scrape_config_files: tuple[FilePath, ...] = ()
     scrape_configs: tuple[ScrapeConfig, ...] = ()

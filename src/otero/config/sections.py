@@ -1,4 +1,4 @@
-"""The sections of prometheus.yml besides scraping: alerting, remote storage, tracing, storage, runtime."""
+"""The sections of prometheus.yml besides scraping: remote storage, tracing, storage, runtime."""
 
 from typing import Annotated, Literal
 
@@ -7,37 +7,12 @@ import msgspec
 from otero.errors import BadField
 from otero.fields import Duration, Size
 from otero.http_client import TlsConfig
-from otero.ingest.relabel_config import RelabelConfig
-from otero.ingest.scrape.config import Discovery
-from otero.remote.config import SigV4, check_headers
+from otero.remote.config import check_headers
 from otero.source import Unserved
 
 
 class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Base of the Structs of this module."""
-
-
-class AlertmanagerConfig(Discovery, frozen=True, kw_only=True):
-    """External Alertmanagers that receive alerts too."""
-
-    sigv4: SigV4 | None = None
-    scheme: Literal["http", "https"] = "http"
-    path_prefix: str = ""
-    timeout: Duration = Duration(10_000)
-    api_version: Literal["v2"] = "v2"
-    alert_relabel_configs: tuple[RelabelConfig, ...] = ()
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.sigv4 is not None and (self.basic_auth or self.authorization or self.oauth2):
-            raise BadField(
-                "at most one of basic_auth, authorization, oauth2, & sigv4 must be configured", "sigv4"
-            )
-
-
-class AlertingConfig(Section, frozen=True, kw_only=True):
-    alert_relabel_configs: tuple[RelabelConfig, ...] = ()
-    alertmanagers: tuple[AlertmanagerConfig, ...] = ()
 
 
 class TsdbRetention(Section, frozen=True, kw_only=True):

@@ -5,8 +5,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from otero.errors import BadField
-from otero.fields import Duration, Secret, Url
-from otero.http_client import RESERVED_HEADERS, HttpClientConfig, canonical_header
+from otero.fields import Duration, Url
+from otero.http_client import RESERVED_HEADERS, HttpClientConfig, SigV4, canonical_header
 from otero.ingest.relabel_config import RelabelConfig
 from otero.source import Unserved
 
@@ -17,17 +17,6 @@ _REMOTE_RESERVED = RESERVED_HEADERS - {"Authorization", "X-Prometheus-Scrape-Tim
 
 class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Base of the Structs of this module."""
-
-
-class SigV4(Section, frozen=True, kw_only=True):
-    region: str = ""
-    access_key: str = ""
-    secret_key: Secret = Secret("")
-    profile: str = ""
-    role_arn: str = ""
-    external_id: str = ""
-    use_fips_sts_endpoint: bool = False
-    service_name: str = ""
 
 
 class QueueConfig(Section, frozen=True, kw_only=True):

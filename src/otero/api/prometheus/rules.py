@@ -1,4 +1,4 @@
-"""`/api/v1/rules` and `/api/v1/alerts`."""
+"""`/api/v1/rules`, `/api/v1/alerts` and `/api/v1/alertmanagers`."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -32,6 +32,15 @@ class RuleRoutes:
 
     async def alerts(self, _request: Request) -> Response:
         return render.success({"alerts": [_alert(alert) for alert in self._context.rules.alerts()]})
+
+    async def alertmanagers(self, _request: Request) -> Response:
+        known = self._context.alertmanagers
+        return render.success(
+            {
+                "activeAlertmanagers": [{"url": url} for url in known.active],
+                "droppedAlertmanagers": [{"url": url} for url in known.dropped],
+            }
+        )
 
     async def rules(self, request: Request) -> Response:
         params = await Params.of(request)
