@@ -295,6 +295,7 @@ class Otero:
             external_labels=global_.external_labels,
             external_url=global_url(self.doors[0][1]),
             features=self.engine.features,
+            timing=self.config.otero.alerts,
         )
 
     def _scrape_configs(self) -> Sequence[ScrapeConfig]:

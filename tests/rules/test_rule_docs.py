@@ -18,7 +18,7 @@ def test_the_documented_files_are_good(tmp_path: Path) -> None:
         [report] = check_files([path], {})
         assert report.good, [str(finding) for finding in report.findings]
         kinds.append(report.kind)
-    assert kinds == [Kind.PROMETHEUS, Kind.RULES]
+    assert kinds == [Kind.PROMETHEUS, Kind.RULES, Kind.PROMETHEUS]
 
 
 def test_every_function_and_metric_is_named() -> None:

@@ -51,6 +51,7 @@ _KEYS: dict[Kind, frozenset[str]] = {
             "auth",
             "query",
             "limits",
+            "alerts",
         }
     ),
     Kind.WEB: frozenset({"tls_server_config", "http_server_config", "basic_auth_users"}),

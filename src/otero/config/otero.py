@@ -9,6 +9,7 @@ from otero.config.receivers import Receivers
 from otero.errors import BadField
 from otero.fields import Duration, FilePath, Secret, Size, check_endpoint
 from otero.query.promql.engine import FEATURES
+from otero.rules.config import AlertTiming
 from otero.source import Unserved
 
 _DAY_MS = 86_400_000
@@ -145,6 +146,7 @@ class OteroConfig(Part, frozen=True, kw_only=True):
     auth: Auth = Auth()
     query: QueryConfig = QueryConfig()
     limits: SeriesLimits = SeriesLimits()
+    alerts: AlertTiming = AlertTiming()
 
     def __post_init__(self) -> None:
         check_endpoint(self.listen, "listen")

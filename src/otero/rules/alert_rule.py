@@ -12,7 +12,6 @@ from otero.model.labels import LabelBytes, encode_labels
 from otero.query.promql.native.text import describe
 from otero.query.result import Vector
 from otero.rules.alerting import (
-    FOR_GRACE_PERIOD_MS,
     Active,
     Found,
     LimitReached,
@@ -26,7 +25,7 @@ from otero.rules.alerting import (
     state_of,
     to_send,
 )
-from otero.rules.config import Rule
+from otero.rules.config import AlertTiming, Rule
 from otero.rules.decisions import RuleDecisions
 from otero.rules.languages import LANGUAGES, PROMQL
 from otero.rules.rule import Health, Query, Written
@@ -56,6 +55,7 @@ class AlertingRule:
         is_restored: bool = True,
         record: Record = forget,
         language: str = PROMQL,
+        timing: AlertTiming = AlertTiming(),
     ) -> None:
         self.config = rule
         self.name = rule.alert
@@ -67,6 +67,7 @@ class AlertingRule:
         self.health = Health()
         self.active: Active = {}
         self.is_restored = is_restored
+        self._timing = timing
         self.decisions = RuleDecisions(rule, self.query, external_labels, record)
         self._external_labels = external_labels
         self._generator_url = external_url + table_link(self.query)
@@ -109,15 +110,17 @@ class AlertingRule:
 
     def send(self, time_ms: int, interval_ms: int) -> list[Alert]:
         """The alerts that others are to be told of now."""
-        sent, self.active = due(self.active, time_ms, interval_ms)
+        sent, self.active = due(self.active, time_ms, interval_ms, self._timing.resend_delay)
         return [to_send(alert, self._external_labels, self._generator_url) for alert in sent]
 
     def restore(self, now_ms: int, seen: SeenStates) -> None:
         """Go on where the server before has stopped. A short `for` starts anew: that is over sooner than the grace
         period."""
-        if self.config.for_ >= FOR_GRACE_PERIOD_MS and self.active:
+        if self.config.for_ >= self._timing.for_grace_period and self.active:
             before = self.active
-            self.active = restored(before, seen(self.name), now_ms, self.config.for_)
+            self.active = restored(
+                before, seen(self.name), now_ms, self.config.for_, self._timing.for_grace_period
+            )
             self.decisions.restored(before, self.active, now_ms)
         self.is_restored = True
 

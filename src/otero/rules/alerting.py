@@ -21,7 +21,6 @@ STATE_LABEL = "alertstate"
 
 RESOLVED_RETENTION_MS = 15 * 60_000
 RESEND_DELAY_MS = 60_000
-OUTAGE_TOLERANCE_MS = 3_600_000
 FOR_GRACE_PERIOD_MS = 600_000
 
 
@@ -192,7 +191,11 @@ def series_of(active: Active) -> list[tuple[dict[str, str], float]]:
 
 
 def restored(
-    active: Active, seen: Mapping[LabelBytes, tuple[int, float]], now_ms: int, for_ms: int
+    active: Active,
+    seen: Mapping[LabelBytes, tuple[int, float]],
+    now_ms: int,
+    for_ms: int,
+    grace_ms: int = FOR_GRACE_PERIOD_MS,
 ) -> Active:
     """Alerts that were pending before a restart continue to count.
 
@@ -209,8 +212,8 @@ def restored(
         remaining_ms = for_ms - (down_ms - since_ms)
         if remaining_ms <= 0:  # it was firing: its next evaluation lets it fire again
             pass
-        elif remaining_ms < FOR_GRACE_PERIOD_MS:
-            since_ms = now_ms + FOR_GRACE_PERIOD_MS - for_ms
+        elif remaining_ms < grace_ms:
+            since_ms = now_ms + grace_ms - for_ms
         else:
             since_ms += now_ms - down_ms
         after[key] = replace(alert, active_ms=since_ms)

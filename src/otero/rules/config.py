@@ -20,6 +20,19 @@ class _Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """Base of the Structs of this module."""
 
 
+class AlertTiming(_Part, frozen=True, kw_only=True):
+    """What Prometheus has command line flags for, with their defaults (`--rules.alert.…`).
+
+    for_grace_period      least time between a restart and an alert that fires, of alerts with a `for` of at least that.
+    for_outage_tolerance  the longest outage after which an alert's pending time is taken up again.
+    resend_delay          least time before a firing alert is told again.
+    """
+
+    for_grace_period: Duration = Duration(600_000)
+    for_outage_tolerance: Duration = Duration(3_600_000)
+    resend_delay: Duration = Duration(60_000)
+
+
 class Rule(_Part, frozen=True, kw_only=True):
     """One rule: `record` or `alert` is given, never both. `language` empty means the group's."""
 

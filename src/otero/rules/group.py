@@ -18,7 +18,7 @@ from otero.model.metrics import MetricBatch
 from otero.model.samples import STALE
 from otero.query.promql.boxes import united
 from otero.rules.alert_rule import AlertingRule, SeenStates
-from otero.rules.config import RuleGroup
+from otero.rules.config import AlertTiming, RuleGroup
 from otero.rules.recording import RecordingRule
 from otero.rules.rule import Health, Query, Written
 from otero.rules.stages import Rule, stages
@@ -38,6 +38,7 @@ class Surroundings:
     external_labels: Mapping[str, str] = field(default_factory=dict)
     external_url: str = ""
     features: frozenset[str] = frozenset()
+    timing: AlertTiming = AlertTiming()
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +99,7 @@ class Group:
                 is_restored=is_restored,
                 record=record,
                 language=config.language,
+                timing=around.timing,
             )
             if rule.alert
             else RecordingRule(rule, config.labels, around.features, language=config.language)

@@ -22,8 +22,8 @@ from otero.model.matchers import Matcher, MatchOp
 from otero.model.samples import ABSENT_BITS, STALE_BITS, SampleBlock, bits
 from otero.query.promql.selectors import SampleSource
 from otero.rules.alert_rule import AlertingRule
-from otero.rules.alerting import ALERTS_FOR_STATE, OUTAGE_TOLERANCE_MS, ActiveAlert
-from otero.rules.config import LoadedFile, RuleGroup
+from otero.rules.alerting import ALERTS_FOR_STATE, ActiveAlert
+from otero.rules.config import AlertTiming, LoadedFile, RuleGroup
 from otero.rules.group import Group, Surroundings, end_series
 from otero.rules.rule import RuleQueries, label_bytes
 
@@ -75,6 +75,7 @@ class Scheduler:
         self._groups: dict[tuple[str, str], Group] = {}
         self._tasks: dict[tuple[str, str], asyncio.Task[None]] = {}
         self._started = False
+        self._timing = AlertTiming()
 
     @property
     def groups(self) -> list[Group]:
@@ -95,6 +96,7 @@ class Scheduler:
     async def apply(self, files: Iterable[LoadedFile], around: Surroundings) -> None:
         """Put these groups in force: unchanged ones go on undisturbed, changed ones take over, the series of those
         that are gone end. The first call is the start of the server."""
+        self._timing = around.timing
         wanted = {(file.path, config.name): config for file in files for config in file.content.groups}
         changed = {
             key: config
@@ -186,8 +188,9 @@ class Scheduler:
             Matcher(METRIC_NAME, MatchOp.EQUAL, ALERTS_FOR_STATE),
             Matcher(ALERT_NAME, MatchOp.EQUAL, alert),
         )
-        blocks = self._source.select(matchers, now_ms - OUTAGE_TOLERANCE_MS, now_ms, self._queries.budget())
-        return last_states(blocks, now_ms - OUTAGE_TOLERANCE_MS, now_ms)
+        start_ms = now_ms - self._timing.for_outage_tolerance
+        blocks = self._source.select(matchers, start_ms, now_ms, self._queries.budget())
+        return last_states(blocks, start_ms, now_ms)
 
 
 def last_states(
