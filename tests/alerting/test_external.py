@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +87,12 @@ def alerts(count: int, **labels: str) -> list[Alert]:
     ]  # fmt: skip
 
 
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(20):
+        while not condition():  # noqa: ASYNC110 — of what tells nobody
+            await asyncio.sleep(0.01)
+
+
 def counted(external: ExternalAlertmanagers) -> dict[str, float]:
     return {
         sample.name.removeprefix("prometheus_notifications_"): sample.value
@@ -109,7 +115,10 @@ alertmanagers:
   relabel_configs: [{{source_labels: [__address__], regex: "left.*", action: drop}}]
 """)
     )
-    assert external.active == ["http://am.example:9093/am/api/v2/alerts", f"http://{sinks[1].address}/api/v2/alerts"]
+    assert external.active == [
+        "http://am.example:9093/am/api/v2/alerts",
+        f"http://{sinks[1].address}/api/v2/alerts",
+    ]
     assert external.dropped == ["http://left.out:1/api/v2/alerts"]
     external.put(alerts(2 * BATCH + 1, replica="1", job="j"))
     await sinks[0].sink.until(2 * BATCH + 1)
@@ -136,8 +145,7 @@ async def test_one_that_hangs_loses_its_oldest_and_harms_no_other(sinks: list[Ru
     slow.gate.clear()
     external.put(alerts(BATCH))
     await quick.until(BATCH)  # and the slow one has its first batch by now
-    while not slow.paths:
-        await asyncio.sleep(0)
+    await until(lambda: bool(slow.paths))
     for round_ in range(1, 12):
         external.put(alerts(1000))
         await quick.until(round_ * 1000 + BATCH)
@@ -150,7 +158,9 @@ async def test_one_that_hangs_loses_its_oldest_and_harms_no_other(sinks: list[Ru
 
 async def test_what_is_refused_is_counted_and_not_sent_again(sinks: list[Running]) -> None:
     external = ExternalAlertmanagers(SystemClock())
-    await external.apply(config(f"alertmanagers: [{{static_configs: [{{targets: ['{sinks[0].address}']}}]}}]"))
+    await external.apply(
+        config(f"alertmanagers: [{{static_configs: [{{targets: ['{sinks[0].address}']}}]}}]")
+    )
     sink = sinks[0].sink
     sink.status = 500
     external.put(alerts(3))
@@ -158,11 +168,14 @@ async def test_what_is_refused_is_counted_and_not_sent_again(sinks: list[Running
     sink.status = 200
     external.put(alerts(2))
     await sink.until(5)
-    while counted(external)["latency_seconds_count"] < 2:
-        await asyncio.sleep(0)
+    await until(lambda: counted(external)["latency_seconds_count"] == 2)
     found = counted(external)
     assert (found["sent_total"], found["errors_total"], found["dropped_total"]) == (5, 3, 3)
-    assert (found["queue_length"], found["queue_capacity"], found["alertmanagers_discovered"]) == (0, QUEUE, 1)
+    assert (found["queue_length"], found["queue_capacity"], found["alertmanagers_discovered"]) == (
+        0,
+        QUEUE,
+        1,
+    )
     await external.stop()
 
 
@@ -180,9 +193,7 @@ async def test_alertmanagers_are_discovered_from_files(sinks: list[Running], tmp
     external = ExternalAlertmanagers(SystemClock())
     (tmp_path / "am.yml").write_text(f"- targets: ['{sinks[0].address}']\n")
     await external.apply(config("alertmanagers: [{file_sd_configs: [{files: [am.yml]}]}]", tmp_path))
-    async with asyncio.timeout(20):
-        while not external.active:
-            await asyncio.sleep(0.01)
+    await until(lambda: bool(external.active))
     external.put(alerts(1))
     await sinks[0].sink.until(1)
     await external.stop()

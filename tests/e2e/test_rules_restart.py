@@ -47,7 +47,9 @@ def test_pending_and_firing_alerts_outlive_the_server(tmp_path: Path) -> None:
     with running(arguments, data) as server:
         server.wait_for('ALERTS{alertname="Firing", alertstate="firing"}')
         before = {alert: since(server, alert, 0) for alert in ("Pending", "Firing", "Short")}
-        while time.time() < before["Pending"] + BEFORE_S:  # it has been pending for so long when the server dies
+        while (
+            time.time() < before["Pending"] + BEFORE_S
+        ):  # it has been pending for so long when the server dies
             time.sleep(0.1)
         since(server, "Pending", time.time() - 2)
         died_s = time.time()

@@ -25,7 +25,7 @@ from otero.rules.alerting import (
     state_of,
     to_send,
 )
-from otero.rules.config import AlertTiming, Rule
+from otero.rules.config import USUAL_TIMING, AlertTiming, Rule
 from otero.rules.decisions import RuleDecisions
 from otero.rules.languages import LANGUAGES, PROMQL
 from otero.rules.rule import Health, Query, Written
@@ -55,7 +55,7 @@ class AlertingRule:
         is_restored: bool = True,
         record: Record = forget,
         language: str = PROMQL,
-        timing: AlertTiming = AlertTiming(),
+        timing: AlertTiming = USUAL_TIMING,
     ) -> None:
         self.config = rule
         self.name = rule.alert

@@ -33,6 +33,9 @@ class AlertTiming(_Part, frozen=True, kw_only=True):
     resend_delay: Duration = Duration(60_000)
 
 
+USUAL_TIMING = AlertTiming()
+
+
 class Rule(_Part, frozen=True, kw_only=True):
     """One rule: `record` or `alert` is given, never both. `language` empty means the group's."""
 

@@ -18,7 +18,7 @@ from otero.model.metrics import MetricBatch
 from otero.model.samples import STALE
 from otero.query.promql.boxes import united
 from otero.rules.alert_rule import AlertingRule, SeenStates
-from otero.rules.config import AlertTiming, RuleGroup
+from otero.rules.config import USUAL_TIMING, AlertTiming, RuleGroup
 from otero.rules.recording import RecordingRule
 from otero.rules.rule import Health, Query, Written
 from otero.rules.stages import Rule, stages
@@ -38,7 +38,7 @@ class Surroundings:
     external_labels: Mapping[str, str] = field(default_factory=dict)
     external_url: str = ""
     features: frozenset[str] = frozenset()
-    timing: AlertTiming = AlertTiming()
+    timing: AlertTiming = USUAL_TIMING
 
 
 @dataclass(frozen=True, slots=True)
