@@ -30,13 +30,16 @@ TOO_MANY_REQUESTS = 429
 class Client:
     """What receivers send with. For use inside one event loop; `close` it when the configuration that it served goes.
 
-    `hosts` leads names elsewhere, as otero.yml says; `clock` is what requests are signed and tokens are kept by.
+    `hosts` leads names elsewhere, as otero.yml says; `clock` is what requests are signed and tokens are kept by;
+    `memory` may be that of an earlier client, so that a reload forgets nothing.
     """
 
-    def __init__(self, hosts: Hosts | None = None, clock: Clock | None = None) -> None:
+    def __init__(
+        self, hosts: Hosts | None = None, clock: Clock | None = None, memory: "Memory | None" = None
+    ) -> None:
         self.hosts = hosts or Hosts()
         self.clock = clock or SystemClock()
-        self.memory = Memory()
+        self.memory = memory or Memory()
         self._known: dict[int, tuple[HttpClientConfig, HttpClient]] = {}
 
     async def post(

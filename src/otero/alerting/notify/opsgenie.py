@@ -86,6 +86,7 @@ def complete(config: Config, global_: Global) -> Config:
 
 
 _MAX_MESSAGE = 130
+_ALWAYS = frozenset({"alias", "details", "source"})
 
 
 async def send(config: Config, notification: Notification, text: Text, client: Client) -> None:
@@ -95,33 +96,36 @@ async def send(config: Config, notification: Notification, text: Text, client: C
     after the creation.
     """
     alias = group_hash(notification)
-    base = config.api_url or HttpUrl("")
-    create, of_alias = base.below("v2/alerts"), base.below(f"v2/alerts/{alias}")
+    create = (config.api_url or HttpUrl("")).below("v2/alerts")
+    requests: list[tuple[str, str, dict[str, Any]]] = []
     if notification.status == "resolved":
-        requests = [("POST", of_alias.below("close"), {"source": text.text(config.source)})]
+        requests.append(("POST", _of_alias(create, alias, "close"), {"source": text.text(config.source)}))
     else:
         alert = _alert(config, notification, text, alias)
-        requests: list[tuple[str, HttpUrl, dict[str, Any]]] = [("POST", create, alert)]
-        if config.update_alerts:
-            for name in ("message", "description"):
-                requests.append(("PUT", of_alias.below(name), without_empty({name: alert.get(name, "")})))
+        requests.append(("POST", create, alert))
+        updated = ("message", "description") if config.update_alerts else ()
+        requests += [("PUT", _of_alias(create, alias, name), {name: alert[name]}) for name in updated]
     key = text.text(revealed(config.api_key, config.api_key_file)).strip()
     for method, url, payload in requests:
         await client.request(
             config.http,
             method,
-            url if url == create else f"{url}?identifierType=alias",
-            body=encode(payload),
+            url,
+            body=encode(without_empty(payload, keep=_ALWAYS)),
             headers={"Content-Type": "application/json", "Authorization": f"GenieKey {key}"},
             retry_on=(TOO_MANY_REQUESTS,),
             secrets=(key,),
         )
 
 
+def _of_alias(alerts: HttpUrl, alias: str, what: str) -> str:
+    return f"{alerts.below(f'{alias}/{what}')}?identifierType=alias"
+
+
 def _alert(config: Config, notification: Notification, text: Text, alias: str) -> dict[str, Any]:
     fill = text.text
     shared = common([alert.labels for alert in notification.alerts])
-    alert = {
+    return {
         "alias": alias,
         "message": truncate(fill(config.message), _MAX_MESSAGE),
         "description": fill(config.description),
@@ -134,7 +138,6 @@ def _alert(config: Config, notification: Notification, text: Text, alias: str) -
         "entity": fill(config.entity),
         "actions": split_list(fill(config.actions)),
     }
-    return without_empty(alert, keep=("alias", "message", "details", "source"))
 
 
 def _responders(responder: Responder, text: Text) -> list[dict[str, str]]:

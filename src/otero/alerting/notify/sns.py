@@ -114,7 +114,7 @@ def _endpoint(api_url: str, region: str) -> str:
         domain = "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"
         return f"https://sns.{region}.{domain}/"
     url = api_url if "://" in api_url else f"https://{api_url}"
-    return url if url.partition("://")[2].count("/") and url.endswith("/") else f"{url}/"
+    return f"{url.rstrip('/')}/"
 
 
 def _publication(config: Config, notification: Notification, text: Text) -> dict[str, str]:
