@@ -3,7 +3,7 @@
 import pytest
 
 from tests.alerting.notify.conftest import Receivers
-from tests.alerting.notify.sink import Answer, alert, notification
+from tests.alerting.notify.sink import NOW_MS, Answer, alert, notification
 
 HOOK = "api_url: SINK/slack, channel: '#c'"
 BOT = "app_token: xoxb-1, app_url: SINK/api/chat.postMessage, channel: '#c'"
@@ -105,3 +105,19 @@ async def test_with_both_the_thread_keeps_the_first_message(receivers: Receivers
     update, reply = await receivers.send("slack_configs", config)
     assert (update.path, update.json["ts"]) == ("/api/chat.update", "17.1")
     assert (reply.path, reply.json["thread_ts"]) == ("/api/chat.postMessage", "17.1")
+
+
+async def test_a_group_that_ended_and_fires_again_gets_a_message_of_its_own(receivers: Receivers) -> None:
+    config = f"{{{BOT}, update_message: true}}"
+    ended = notification(alert(ends_ms=NOW_MS), integration="slack[0]")
+    paths = [(await receivers.send("slack_configs", config, told))[0].path for told in (None, ended, None)]
+    assert paths == ["/api/chat.postMessage", "/api/chat.update", "/api/chat.postMessage"]
+
+
+async def test_a_first_message_is_not_posted_twice_when_its_copy_fails(receivers: Receivers) -> None:
+    config = f"{{{BOT}, update_message: true, post_updates_to_thread: true}}"
+    posted = Answer(body='{"ok": true, "channel": "C1", "ts": "17.1"}')
+    await receivers.refused("slack_configs", config, posted, Answer(500))
+    receivers.sink.answer = lambda _: posted
+    again = await receivers.send("slack_configs", config)
+    assert [request.path for request in again] == ["/api/chat.update", "/api/chat.postMessage"]

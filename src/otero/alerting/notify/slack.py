@@ -190,17 +190,19 @@ async def send(config: Config, notification: Notification, text: Text, client: C
     known = client.memory.get(*key)
     if known is None:
         answer = await post({"channel": channel, **message})
-        if not answer.ts or not answer.channel:
+        if not answer.channel or not answer.ts:
             return
         client.memory.set(key, (answer.channel, answer.ts))
         if config.update_message and config.post_updates_to_thread:
             await post({"channel": answer.channel, "thread_ts": answer.ts, **message})
-        return
-    channel, first = known
-    if config.update_message:
-        await post({"channel": channel, "ts": first, **message}, url=url.replace(_POST, _UPDATE))
-    if config.post_updates_to_thread:
-        await post({"channel": channel, "thread_ts": first, **message})
+    else:
+        channel, first = known
+        if config.update_message:
+            await post({"channel": channel, "ts": first, **message}, url=url.replace(_POST, _UPDATE))
+        if config.post_updates_to_thread:
+            await post({"channel": channel, "thread_ts": first, **message})
+    if notification.status == "resolved":
+        client.memory.forget(*key)  # what fires later is another story, and a changed message rings no bell
 
 
 class _Poster:
