@@ -14,6 +14,9 @@ from otero.alerting.template import Text
 from otero.fields import FilePath
 from otero.http_client import at_most_one
 
+_MAX_TITLE, _MAX_DESCRIPTION, _MAX_CONTENT = 256, 4096, 2000
+_RED, _GREEN = 0x992D22, 0x2ECC71
+
 
 class Config(ReceiverSettings, frozen=True, kw_only=True):
     """`discord_configs`."""
@@ -34,10 +37,6 @@ class Config(ReceiverSettings, frozen=True, kw_only=True):
 
 def complete(config: Config, global_: Global) -> Config:
     return replace(config, **inherit(config, global_.http_config))
-
-
-_MAX_TITLE, _MAX_DESCRIPTION, _MAX_CONTENT = 256, 4096, 2000
-_RED, _GREEN = 0x992D22, 0x2ECC71
 
 
 async def send(config: Config, notification: Notification, text: Text, client: Client) -> None:

@@ -21,6 +21,8 @@ from otero.errors import BadField
 from otero.fields import FilePath, Secret
 from otero.http_client import HttpResponse, at_most_one
 
+_MAX_BYTES = 512 * 1024
+
 
 class Config(ReceiverSettings, frozen=True, kw_only=True):
     """`incidentio_configs`. The token is said here, or as the authorization of `http_config`."""
@@ -54,9 +56,6 @@ class Config(ReceiverSettings, frozen=True, kw_only=True):
 
 def complete(config: Config, global_: Global) -> Config:
     return replace(config, **inherit(config, global_.http_config))
-
-
-_MAX_BYTES = 512 * 1024
 
 
 async def send(config: Config, notification: Notification, text: Text, client: Client) -> None:  # noqa: ARG001

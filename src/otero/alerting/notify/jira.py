@@ -22,6 +22,7 @@ T = TypeVar("T")
 
 _SUMMARY = '{{ template "jira.default.summary" . }}'
 _DESCRIPTION = '{{ template "jira.default.description" . }}'
+_MAX_SUMMARY, _MAX_DESCRIPTION = 255, 32_767
 
 
 class IssueText(Settings, frozen=True, kw_only=True):
@@ -77,9 +78,6 @@ def complete(config: Config, global_: Global) -> Config:
     if api_url is None:
         raise BadField("no Jira URL is set: set api_url here or jira_api_url in global")
     return replace(config, api_url=api_url, **inherit(config, global_.http_config))
-
-
-_MAX_SUMMARY, _MAX_DESCRIPTION = 255, 32_767
 
 
 class _Named(msgspec.Struct):

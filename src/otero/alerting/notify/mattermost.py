@@ -16,6 +16,13 @@ from otero.errors import BadField
 from otero.fields import FilePath
 from otero.http_client import at_most_one
 
+_MAX_TEXT = 16_383
+_ATTACHMENT_TEXTS = (
+    "fallback", "color", "pretext", "text", "author_name", "author_link", "author_icon", "title", "title_link",
+    "thumb_url", "footer", "footer_icon", "image_url",
+)  # fmt: skip
+_PRIORITIES = ("standard", "important", "urgent")
+
 
 class Priority(Settings, frozen=True, kw_only=True):
     """`standard`, `important` or `urgent`; what a priority may not have is left out of the request."""
@@ -103,14 +110,6 @@ def complete(config: Config, global_: Global) -> Config:
             "mattermost_webhook_url_file in global"
         )
     return replace(config, webhook_url=url, webhook_url_file=url_file, **inherit(config, global_.http_config))
-
-
-_MAX_TEXT = 16_383
-_ATTACHMENT_TEXTS = (
-    "fallback", "color", "pretext", "text", "author_name", "author_link", "author_icon", "title", "title_link",
-    "thumb_url", "footer", "footer_icon", "image_url",
-)  # fmt: skip
-_PRIORITIES = ("standard", "important", "urgent")
 
 
 async def send(config: Config, notification: Notification, text: Text, client: Client) -> None:  # noqa: ARG001

@@ -11,6 +11,8 @@ from otero.alerting.template import Text
 from otero.fields import FilePath
 from otero.http_client import at_most_one
 
+_RED, _GREEN = "8C1A1A", "2DC72D"
+
 
 class Config(ReceiverSettings, frozen=True, kw_only=True):
     """`msteams_configs`."""
@@ -29,9 +31,6 @@ class Config(ReceiverSettings, frozen=True, kw_only=True):
 
 def complete(config: Config, global_: Global) -> Config:
     return replace(config, **inherit(config, global_.http_config))
-
-
-_RED, _GREEN = "8C1A1A", "2DC72D"
 
 
 async def send(config: Config, notification: Notification, text: Text, client: Client) -> None:

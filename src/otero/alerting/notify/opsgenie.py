@@ -24,6 +24,8 @@ from otero.fields import FilePath, Secret
 from otero.http_client import at_most_one
 
 _TYPES = ("team", "teams", "user", "escalation", "schedule")
+_MAX_MESSAGE = 130
+_ALWAYS = frozenset({"alias", "details", "source"})
 
 
 class Responder(Settings, frozen=True, kw_only=True):
@@ -83,10 +85,6 @@ def complete(config: Config, global_: Global) -> Config:
     return replace(
         config, api_url=api_url, api_key=key, api_key_file=key_file, **inherit(config, global_.http_config)
     )
-
-
-_MAX_MESSAGE = 130
-_ALWAYS = frozenset({"alias", "details", "source"})
 
 
 async def send(config: Config, notification: Notification, text: Text, client: Client) -> None:

@@ -24,6 +24,12 @@ _DEFAULT_DETAILS = {
     "num_firing": "{{ .Alerts.Firing | len }}",
     "num_resolved": "{{ .Alerts.Resolved | len }}",
 }
+V1_URL = "https://events.pagerduty.com/generic/2010-04-15/create_event.json"
+_MAX_SUMMARY = 1024
+_MAX_EVENT = 512_000
+_TOO_LARGE = (
+    "The details were left out: the event would have been larger than the 512 kB that PagerDuty takes"
+)
 
 
 class Link(Settings, frozen=True, kw_only=True):
@@ -75,14 +81,6 @@ def complete(config: Config, global_: Global) -> Config:
     if url is None:
         raise BadField("no PagerDuty URL is set: set url here or pagerduty_url in global")
     return replace(config, url=url, **inherit(config, global_.http_config))
-
-
-V1_URL = "https://events.pagerduty.com/generic/2010-04-15/create_event.json"
-_MAX_SUMMARY = 1024
-_MAX_EVENT = 512_000
-_TOO_LARGE = (
-    "The details were left out: the event would have been larger than the 512 kB that PagerDuty takes"
-)
 
 
 async def send(config: Config, notification: Notification, text: Text, client: Client) -> None:

@@ -14,6 +14,9 @@ from otero.errors import BadField
 from otero.fields import FilePath, Secret
 from otero.http_client import at_most_one
 
+URL = "https://api.pushover.net/1/messages.json"
+_MAX_TITLE, _MAX_MESSAGE, _MAX_URL = 250, 1024, 512  # characters, https://pushover.net/api#limits
+
 
 class Config(ReceiverSettings, frozen=True, kw_only=True):
     """`pushover_configs`. A message of priority 2 is repeated every `retry` until `expire` or until it is confirmed."""
@@ -46,10 +49,6 @@ class Config(ReceiverSettings, frozen=True, kw_only=True):
 
 def complete(config: Config, global_: Global) -> Config:
     return replace(config, **inherit(config, global_.http_config))
-
-
-URL = "https://api.pushover.net/1/messages.json"
-_MAX_TITLE, _MAX_MESSAGE, _MAX_URL = 250, 1024, 512  # characters, https://pushover.net/api#limits
 
 
 async def send(config: Config, notification: Notification, text: Text, client: Client) -> None:  # noqa: ARG001

@@ -17,6 +17,8 @@ from otero.errors import BadField
 from otero.fields import FilePath, Secret
 from otero.http_client import at_most_one
 
+_MAX_TITLE = 1024
+
 
 class Field(Settings, frozen=True, kw_only=True):
     short: bool | None = None
@@ -92,9 +94,6 @@ def complete(config: Config, global_: Global) -> Config:
         token_file=token_file,
         **inherit(config, global_.http_config),
     )
-
-
-_MAX_TITLE = 1024
 
 
 class _Answer(msgspec.Struct):

@@ -21,6 +21,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Base of the Structs of this package."""
 
 
+_PLAIN_HTTP = HttpClientConfig()
+
+
 class ReceiverSettings(Settings, frozen=True, kw_only=True):
     """What every receiver that is reached over HTTP has. `complete` fills `http_config` from `global`."""
 
@@ -28,7 +31,8 @@ class ReceiverSettings(Settings, frozen=True, kw_only=True):
 
     @property
     def http(self) -> HttpClientConfig:
-        return self.http_config or HttpClientConfig()
+        """What requests are made with."""
+        return self.http_config or _PLAIN_HTTP
 
 
 class HttpUrl(Url):

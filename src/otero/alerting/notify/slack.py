@@ -25,6 +25,10 @@ from otero.errors import BadField
 from otero.fields import FilePath, Secret
 from otero.http_client import Authorization, HttpResponse, at_most_one
 
+_MAX_TITLE = 1024
+_POST, _UPDATE = "/chat.postMessage", "/chat.update"
+_RATE_LIMITED = frozenset({"ratelimited", "rate_limited"})
+
 
 class Confirmation(Settings, frozen=True, kw_only=True):
     """The question that Slack asks before an action is done."""
@@ -159,11 +163,6 @@ def complete(config: Config, global_: Global) -> Config:
         app_token_file=FilePath(""),
         app_url=app_url,
     )
-
-
-_MAX_TITLE = 1024
-_POST, _UPDATE = "/chat.postMessage", "/chat.update"
-_RATE_LIMITED = frozenset({"ratelimited", "rate_limited"})
 
 
 class _Answer(msgspec.Struct):

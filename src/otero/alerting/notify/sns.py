@@ -20,6 +20,9 @@ from otero.fields import Secret
 from otero.http_client import HttpResponse
 from otero.source import Unserved
 
+_MAX_BYTES, _MAX_SMS_BYTES = 256 * 1024, 1600
+_FORM = "application/x-www-form-urlencoded; charset=utf-8"
+
 
 class SigV4(Settings, frozen=True, kw_only=True):
     """What requests are signed with. Without keys, those of `profile` or of the environment."""
@@ -61,10 +64,6 @@ class Config(ReceiverSettings, frozen=True, kw_only=True):
 
 def complete(config: Config, global_: Global) -> Config:
     return replace(config, **inherit(config, global_.http_config))
-
-
-_MAX_BYTES, _MAX_SMS_BYTES = 256 * 1024, 1600
-_FORM = "application/x-www-form-urlencoded; charset=utf-8"
 
 
 async def send(config: Config, notification: Notification, text: Text, client: Client) -> None:

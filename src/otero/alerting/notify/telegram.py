@@ -18,6 +18,15 @@ from otero.errors import BadField
 from otero.fields import FilePath, Secret
 from otero.http_client import HttpResponse, at_most_one
 
+_MAX_CHARACTERS = 4096  # of the text that is shown, https://core.telegram.org/bots/api#sendmessage
+_MAX_BYTES = 1 << 15
+_TOO_LONG = (
+    "This notification is longer than what Telegram takes, so its text was left out. Shorten the template of the "
+    "message (telegram_configs, message)."
+)
+_MARKUP = re.compile(r"</?[A-Za-z][^>]*>")
+_ENTITY = re.compile(r"&(?:lt|gt|amp|quot|#[0-9]{1,7}|#x[0-9A-Fa-f]{1,6});")
+
 
 class Config(ReceiverSettings, frozen=True, kw_only=True):
     """`telegram_configs`. With an empty `parse_mode` the message is plain text."""
@@ -57,16 +66,6 @@ def complete(config: Config, global_: Global) -> Config:
         bot_token_file=token_file,
         **inherit(config, global_.http_config),
     )
-
-
-_MAX_CHARACTERS = 4096  # of the text that is shown, https://core.telegram.org/bots/api#sendmessage
-_MAX_BYTES = 1 << 15
-_TOO_LONG = (
-    "This notification is longer than what Telegram takes, so its text was left out. Shorten the template of the "
-    "message (telegram_configs, message)."
-)
-_MARKUP = re.compile(r"</?[A-Za-z][^>]*>")
-_ENTITY = re.compile(r"&(?:lt|gt|amp|quot|#[0-9]{1,7}|#x[0-9A-Fa-f]{1,6});")
 
 
 class _Parameters(msgspec.Struct):

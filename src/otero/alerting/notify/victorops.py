@@ -20,6 +20,8 @@ _FIXED_FIELDS = (
     "routing_key", "message_type", "state_message", "entity_display_name", "monitoring_tool", "entity_id",
     "entity_state",
 )  # fmt: skip
+_MAX_MESSAGE = 20_480
+_TYPES = frozenset({"INFO", "WARNING", "CRITICAL"})
 
 
 class Config(ReceiverSettings, frozen=True, kw_only=True):
@@ -63,10 +65,6 @@ def complete(config: Config, global_: Global) -> Config:
     return replace(
         config, api_url=api_url, api_key=key, api_key_file=key_file, **inherit(config, global_.http_config)
     )
-
-
-_MAX_MESSAGE = 20_480
-_TYPES = frozenset({"INFO", "WARNING", "CRITICAL"})
 
 
 async def send(config: Config, notification: Notification, text: Text, client: Client) -> None:

@@ -11,6 +11,8 @@ from otero.alerting.notify.settings import HttpUrl, ReceiverSettings, inherit
 from otero.alerting.template import Text
 from otero.errors import BadField
 
+_MAX_BYTES = 7439  # https://developer.webex.com/docs/api/v1/messages/create-a-message
+
 
 class Config(ReceiverSettings, frozen=True, kw_only=True):
     """`webex_configs`. The bot's token is the authorization of the receiver's own `http_config`."""
@@ -34,9 +36,6 @@ def complete(config: Config, global_: Global) -> Config:
     if api_url is None:
         raise BadField("no Webex URL is set: set api_url here or webex_api_url in global")
     return replace(config, api_url=api_url, **inherit(config, global_.http_config))
-
-
-_MAX_BYTES = 7439  # https://developer.webex.com/docs/api/v1/messages/create-a-message
 
 
 async def send(config: Config, notification: Notification, text: Text, client: Client) -> None:  # noqa: ARG001

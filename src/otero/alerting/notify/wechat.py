@@ -16,6 +16,12 @@ from otero.errors import BadField
 from otero.fields import FilePath, Secret
 from otero.http_client import HttpResponse, at_most_one
 
+_KEPT_MS = 7200_000  # as long as the service says that a token lives
+_TOKEN_GONE = frozenset(
+    {40001, 40014, 42001}
+)  # wrong, unknown, expired: https://developer.work.weixin.qq.com/document/path/90313
+_TOO_OFTEN = 45009
+
 
 class Config(ReceiverSettings, frozen=True, kw_only=True):
     """`wechat_configs`."""
@@ -59,13 +65,6 @@ def complete(config: Config, global_: Global) -> Config:
         corp_id=corp_id,
         **inherit(config, global_.http_config),
     )
-
-
-_KEPT_MS = 7200_000  # as long as the service says that a token lives
-_TOKEN_GONE = frozenset(
-    {40001, 40014, 42001}
-)  # wrong, unknown, expired: https://developer.work.weixin.qq.com/document/path/90313
-_TOO_OFTEN = 45009
 
 
 class _Answer(msgspec.Struct):
