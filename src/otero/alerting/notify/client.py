@@ -4,6 +4,7 @@ An answer other than 2xx is a DeliveryError here; which of those may succeed lat
 (Alertmanager's notify.Retrier: 5xx always, others where the service means "not so fast" by them).
 """
 
+import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit
@@ -167,9 +168,10 @@ def retry_after_s(response: HttpResponse) -> float | None:
     """What `Retry-After` says, in seconds; a date is taken against the answer's own `Date`."""
     value = response.headers.get("Retry-After", "").strip()
     try:
-        return max(0.0, float(value)) if value and value[0] in "0123456789." else _until(value, response)
+        seconds = float(value) if value[:1].isdigit() else _until(value, response)
     except ValueError:
         return None
+    return seconds if seconds is not None and 0 <= seconds < math.inf else None
 
 
 def _until(value: str, response: HttpResponse) -> float | None:

@@ -1,6 +1,7 @@
 """Signatures of requests to Amazon Web Services, version 4, and where the keys for them come from.
 
-https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html
+https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html. Written here because one kind of
+request needs it, which an SDK of some twenty megabytes would be much for; Amazon's own test vectors say whether it is right.
 """
 
 import configparser
