@@ -1,7 +1,7 @@
 """What files are and what is wrong with them, alone and together."""
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -10,12 +10,13 @@ from otero.check.kinds import NOT_CHECKED_YET, Kind, kind_of
 from otero.check.references import check_files_exist, check_references
 from otero.check.rule_tests import check_rule_tests
 from otero.check.rules import check_rules
+from otero.check.together import Source, check_together
 from otero.config import load
 from otero.config.prometheus import read_prometheus
 from otero.config.web import WebConfig
 from otero.errors import BadConfig, Problem
 from otero.ingest.scrape.discovery_config import TargetGroup
-from otero.source import Node, Reader, parse, parse_json, read_file
+from otero.source import Node, Reader, Scalar, parse, parse_json, read_file
 
 __all__ = ["FileReport", "Finding", "Kind", "Severity", "check_files"]
 
@@ -67,14 +68,21 @@ def check_files(
     environ: Mapping[str, str] | None = None,
     *,
     features: frozenset[str] = frozenset(),
+    metrics: Collection[str] | None = None,
 ) -> list[FileReport]:
-    """One report per file, in order. A file that cannot be read is a finding, too."""
+    """One report per file, in order. A file that cannot be read is a finding, too.
+
+    Files that are good each are looked at together. `metrics` are those that a running server has; None asks none.
+    """
     around = _Surroundings(os.environ if environ is None else environ, features)
-    return [_check_file(path, around) for path in paths]
+    sources = [_read(path, around) for path in paths]
+    check_together(sources, around.environ, features, metrics)
+    return [_report(source) for source in sources]
 
 
-def _check_file(path: Path, around: _Surroundings) -> FileReport:
+def _read(path: Path, around: _Surroundings) -> Source:
     kind = Kind.UNKNOWN
+    node: Node = Scalar("", None, 1, 1)
     reader = Reader(str(path), path.absolute().parent)
     try:
         data = read_file(path)
@@ -84,6 +92,11 @@ def _check_file(path: Path, around: _Surroundings) -> FileReport:
     except BadConfig as error:
         known = set(reader.problems)
         reader.problems += [problem for problem in error.problems if problem not in known]
+    return Source(path, kind, node, reader)
+
+
+def _report(source: Source) -> FileReport:
+    path, kind, reader = source.path, source.kind, source.reader
     findings = [Finding(Severity.ERROR, problem) for problem in reader.problems]
     findings += [Finding(Severity.WARNING, problem) for problem in dict.fromkeys(reader.warnings)]
     findings.sort(key=lambda finding: (finding.problem.file != str(path), finding.problem.line))

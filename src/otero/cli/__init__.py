@@ -118,10 +118,15 @@ def serve(
 
 
 @app.command
-def check(*files: Path, enable_feature: tuple[str, ...] = ()) -> int:
-    """Say of what kind each file is and what is wrong with it, with its line.
+def check(
+    *files: Path,
+    enable_feature: tuple[str, ...] = (),
+    server: str | None = None,
+    token: Token = None,
+) -> int:
+    """Say of what kind each file is and what is wrong with it, with its line; several together, whether they agree.
 
-    Example: `otero check prometheus.yml otero.yml`
+    Examples: `otero check prometheus.yml rules.yml alertmanager.yml`, `otero check rules.yml --server http://127.0.0.1:9090`
 
     Exit code 0: good, 1: findings, 2: a file cannot be read.
 
@@ -131,14 +136,19 @@ def check(*files: Path, enable_feature: tuple[str, ...] = ()) -> int:
         Any of the files that Otero reads.
     enable_feature
         Feature flags of PromQL that the server will have, named as Prometheus names them; commas or repeated.
+    server
+        An Otero or Prometheus that is asked whether the metrics of the rules are there.
     """
     from otero.cli.check import check as run
+    from otero.cli.client import Client
 
     if not files:
         print("otero check: name at least one file, such as: otero check prometheus.yml", file=sys.stderr)
         return 2
     features = _features(enable_feature, "check")
-    return 2 if features is None else run(list(files), features)
+    if features is None:
+        return 2
+    return run(list(files), features, None if server is None else Client(server, token))
 
 
 def _features(given: tuple[str, ...], command: str) -> frozenset[str] | None:

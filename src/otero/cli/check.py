@@ -3,12 +3,15 @@
 import sys
 from pathlib import Path
 
-from otero.check import FileReport, Severity, check_files
+from otero.check import FileReport, Kind, Severity, check_files
+from otero.cli.client import Client
 from otero.source import is_file
 
 
-def check(files: list[Path], features: frozenset[str] = frozenset()) -> int:
+def check(files: list[Path], features: frozenset[str] = frozenset(), server: Client | None = None) -> int:
     """Prints what each file is and what is wrong with it; `features` are the flags of PromQL that are on.
+
+    A server tells which metrics there are for rules to read.
 
     Returns 0 when all is good (warnings allowed), 1 with findings, 2 when a file cannot be read at all.
     """
@@ -20,12 +23,20 @@ def check(files: list[Path], features: frozenset[str] = frozenset()) -> int:
         print(f"otero check: {file}: no such file", file=sys.stderr)
     if missing:
         return 2
-    reports = check_files(files, features=features)
+    metrics = None if server is None else metric_names(server)
+    reports = check_files(files, features=features, metrics=metrics)
     for report in reports:
         print(f"{report.file}: {report.kind}: {_verdict(report)}")
         for finding in report.findings:
             print(finding)
+    if metrics is None and any(report.kind is Kind.RULES for report in reports):
+        print("not checked: whether the metrics of the rules are there; --server URL asks a running server")
     return 0 if all(report.good for report in reports) else 1
+
+
+def metric_names(server: Client) -> frozenset[str]:
+    """Every metric that a server of Prometheus' API has now."""
+    return frozenset(server.get("/api/v1/label/__name__/values")["data"])
 
 
 def _verdict(report: FileReport) -> str:
