@@ -3,6 +3,7 @@ import json
 import os
 import shutil
 import subprocess
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -46,12 +47,12 @@ def go(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GoOracle]:
             "go is not installed (apt-get install golang-go): Go's templates are the oracle of these tests"
         )
     folder = tmp_path_factory.getbasetemp().parent
-    program = folder / "gotemplate-oracle"
+    source = Path(__file__).parent / "oracle" / "main.go"
+    program = folder / f"gotemplate-oracle-{zlib.crc32(source.read_bytes()):08x}"
     with (folder / "gotemplate-oracle.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # parallel workers build it once
         if not program.exists():
             environ = {**os.environ, "GOPROXY": "off", "GO111MODULE": "off"}
-            source = Path(__file__).parent / "oracle" / "main.go"
             subprocess.run(["go", "build", "-o", program, source], check=True, env=environ, timeout=600)
     oracle = GoOracle(program)
     yield oracle

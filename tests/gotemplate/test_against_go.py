@@ -6,7 +6,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from otero.gotemplate import List, Map, TemplateError, Templates
+from otero.gotemplate import Function, List, Map, TemplateError, Templates
+from otero.gotemplate.json_text import to_json
+from otero.gotemplate.time_layout import parse_time
 from tests.gotemplate.conftest import GoOracle
 
 pytestmark = pytest.mark.timeout(900)  # the first test builds the oracle
@@ -78,8 +80,17 @@ HTML = [
 ]  # fmt: skip
 
 
+FUNCTIONS = {
+    "json": Function(to_json, ("any",)),
+    "parse": Function(
+        lambda layout, text: parse_time(layout, text).format("2006-01-02T15:04:05.999999999Z07:00"),
+        ("string", "string"),
+    ),
+}
+
+
 def ours(template: str, *, html: bool = False) -> tuple[str, str]:
-    templates = Templates({})
+    templates = Templates(FUNCTIONS)
     try:
         render = templates.html if html else templates.text
         return render(template, OURS, file="t"), ""
@@ -151,3 +162,43 @@ def test_verbs_print_as_in_go(go: GoOracle, verb: str, operand: str) -> None:
     if "%!" in theirs and "%!" in text:
         return  # Go bends what it shows of a verb that does not fit by width and precision; we show it whole
     assert (text, error) == (theirs, refused)
+
+
+@pytest.mark.parametrize(
+    "operand",
+    [".", ".Labels", ".Floats", ".Ints", ".List", "nil", "1e20", "1e21", "1e-6", "9e-7", "1.5e-10", "-0.0", "3", "`<&>'\u2028`", '"\u007f\t\x01"'],
+)  # fmt: skip
+def test_json_is_gos(go: GoOracle, operand: str) -> None:
+    template = f"{{{{ json {operand} }}}}"
+    assert ours(template) == go.render(template, PLAIN)
+
+
+TIMES = [
+    ("2006-01-02", "2024-02-29"), ("2006-01-02", "2023-02-29"), ("2006-01-02", "2024-13-01"), ("2006-01-02", "2024-1-01"), ("2006-1-2", "2024-11-3"),
+    ("2006-01-02T15:04:05Z07:00", "2024-11-22T12:03:10Z"), ("2006-01-02T15:04:05Z07:00", "2024-11-22T12:03:10.123456789+05:30"),
+    ("2006-01-02T15:04:05.999999999Z07:00", "2024-11-22T12:03:10-08:00"), ("2006-01-02 15:04:05.000", "2024-11-22 12:03:10.123"), ("2006-01-02 15:04:05.000", "2024-11-22 12:03:10.12"),
+    ("Mon, 02 Jan 2006 15:04:05 MST", "Fri, 22 Nov 2024 12:03:10 UTC"), ("Mon, 02 Jan 2006 15:04:05 -0700", "Fri, 22 Nov 2024 12:03:10 +0130"), ("Monday January _2 3:04PM", "friday NOVEMBER  2 11:04AM"),
+    ("3:04PM", "12:30AM"), ("3:04pm", "0:30pm"), ("03 PM", "13 PM"), ("15:04", "24:00"), ("15:04", "7:05"), ("04:05", "60:00"), ("06", "69"), ("06", "68"), ("2006 002", "2024 366"), ("2006 002", "2023 366"),
+    ("2006 __2", "2024  32"), ("Jan", "Foo"), ("2006", "x"), ("2006", "20245"), ("2006", ""), ("", "x"), ("", ""), ("02/01/2006", "3/1/2024"), ("2006-01-02  15", "2024-01-02 15"), ("-0700", "+2500"),
+    ("Z0700", "Z"), ("-07:00:00", "+01:02:03"), ("2006 MST", "2024 GMT-3"), ("MST 15", "CET 3"), ("MST", "cet"), ("05,999", "01,25"), ("5.00", "9.5"), ("2006-01-02", "2024-01-32"), ("2006-01-02", "0000-01-01"), ("15h04", "07h30"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("layout", "text"), TIMES)
+def test_times_are_read_as_go_reads_them(go: GoOracle, layout: str, text: str) -> None:
+    template = f"{{{{ parse `{layout}` `{text}` }}}}"
+    here, error = ours(template)
+    theirs, refused = go.render(template, PLAIN)
+    assert (here, bool(error)) == (theirs, bool(refused)), (error, refused)
+
+
+@given(st.sampled_from(TIMES), st.sampled_from(TIMES))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+def test_any_layout_reads_any_text_as_go_does(
+    go: GoOracle, first: tuple[str, str], second: tuple[str, str]
+) -> None:
+    for layout, text in ((first[0], second[1]), (f"{first[0]} {second[0]}", f"{first[1]} {second[1]}")):
+        template = f"{{{{ parse `{layout}` `{text}` }}}}"
+        here, error = ours(template)
+        theirs, refused = go.render(template, PLAIN)
+        assert (here, bool(error)) == (theirs, bool(refused)), (template, error, refused)

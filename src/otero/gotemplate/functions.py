@@ -198,7 +198,10 @@ def html_escape(text: str) -> str:
 
 def js_escape(text: str) -> str:
     """Text within a JavaScript string, as `js` writes it."""
-    return text.translate(_JS)
+    escaped = text.translate(_JS)
+    if escaped.isprintable():
+        return escaped
+    return "".join(char if char.isprintable() else f"\\u{ord(char):04X}" for char in escaped)
 
 
 def _all_text(arguments: Sequence[Any]) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 
 from otero.gotemplate.formatting import quoted
-from otero.gotemplate.times import DAYS, LAYOUT, MONTHS, Time
+from otero.gotemplate.times import CYCLE_DAYS, DAYS, LAYOUT, MONTHS, Time
 from otero.gotemplate.values import FunctionError
 
 _SECOND = 1_000_000_000
@@ -22,7 +22,7 @@ _NAMES: Mapping[str, tuple[str, ...]] = {
 _NUMBERS: Mapping[str, tuple[str, str, int, int]] = {
     # what it is, how it looks, and its bounds
     "2006": ("year", r"\d{4}", 0, 9999),
-    "06": ("short year", r"\d\d", 0, 99),
+    "06": ("year", r"\d\d", 0, 99),
     "01": ("month", r"\d\d", 1, 12),
     "1": ("month", r"\d\d?", 1, 12),
     "02": ("day", r"\d\d", 0, 99),
@@ -31,8 +31,8 @@ _NUMBERS: Mapping[str, tuple[str, str, int, int]] = {
     "002": ("day of the year", r"\d{3}", 1, 366),
     "__2": ("day of the year", r" {0,2}\d{1,3}", 1, 366),
     "15": ("hour", r"\d\d?", 0, 23),
-    "03": ("half hour", r"\d\d", 0, 12),
-    "3": ("half hour", r"\d\d?", 0, 12),
+    "03": ("hour", r"\d\d", 0, 12),
+    "3": ("hour", r"\d\d?", 0, 12),
     "04": ("minute", r"\d\d", 0, 59),
     "4": ("minute", r"\d\d?", 0, 59),
     "05": ("second", r"\d\d", 0, 59),
@@ -44,7 +44,9 @@ _OFFSETS: Mapping[str, str] = {
     "07:00": r"([-+])(\d\d):(\d\d)",
     "07:00:00": r"([-+])(\d\d):(\d\d):(\d\d)",
 }
-_ABBREVIATION = re.compile(r"GMT[-+]\d\d?|[A-Z]{3,4}T?(?![A-Z])|[-+]\d\d")
+_ABBREVIATION = r"GMT[-+]\d\d?|[A-Z]{3,4}T?(?![A-Z])|[-+]\d\d"
+_CENTURY_ENDS = 69
+"""From this one on, years of two digits are of the last century."""
 _MAX_OFFSET_HOURS, _MAX_OFFSET_MINUTES = 24, 60
 
 
@@ -61,6 +63,7 @@ class _Reader:
         self._nanoseconds = 0
         self._half = ""
         self._zone: tzinfo | None = None
+        self._is_named = False
 
     def _wrong(self, part: str, why: str = "") -> FunctionError:
         """The error at what is not read yet."""
@@ -93,7 +96,7 @@ class _Reader:
             else:
                 self._rest = self._rest[len(piece) :]
 
-    def _take(self, pattern: str | re.Pattern[str], part: str) -> re.Match[str]:
+    def _take(self, pattern: str, part: str) -> re.Match[str]:
         found = re.compile(pattern, re.ASCII).match(self._rest)
         if found is None:
             raise self._wrong(part)
@@ -129,7 +132,7 @@ class _Reader:
         if not low <= value <= high:
             self._rest = before
             raise self._wrong(part, f" {name} out of range")
-        self._numbers[name] = value
+        self._numbers[name] = value if part != "06" else value + (1900 if value >= _CENTURY_ENDS else 2000)
         # A fraction of seconds is read where the text has one, whether the layout has it or not.
         if (
             name == "second"
@@ -159,21 +162,19 @@ class _Reader:
         self._zone = _fixed((hours * 3600 + minutes * 60 + seconds) * (-1 if found[1] == "-" else 1))
 
     def _abbreviation(self) -> None:
-        """An abbreviation is kept as a name; only `GMT-3` and the like say how far it is from UTC."""
+        """An abbreviation is a name in which the moment, read as UTC, prints; only `GMT-3` and the like move what prints."""
         if self._rest.startswith("UTC"):
             self._rest, self._zone = self._rest[3:], UTC
             return
         name = self._take(_ABBREVIATION, "MST")[0]
         if self._zone is None:
             hours = int(name[3:]) if name.startswith("GMT") and len(name) > len("GMT") else 0
-            self._zone = timezone(timedelta(hours=hours), name)
+            self._zone, self._is_named = timezone(timedelta(hours=hours), name), True
 
     def _moment(self) -> Time:
         numbers = self._numbers
         year = numbers.get("year", 0)
-        if "short year" in numbers:
-            year = numbers["short year"] + (1900 if numbers["short year"] >= 69 else 2000)
-        hour = numbers.get("hour", numbers.get("half hour", 0))
+        hour = numbers.get("hour", 0)
         if self._half == "PM" and hour < 12:
             hour += 12
         elif self._half == "AM" and hour == 12:
@@ -188,14 +189,15 @@ class _Reader:
             by_year = datetime(year or 400, 1, 1, tzinfo=UTC) + timedelta(days=numbers["day of the year"] - 1)
             if by_year.year != (year or 400):
                 raise self._wrong("", " day-of-year out of range")
+            if numbers.get("month", by_year.month) != by_year.month:
+                raise self._wrong("", " day-of-year does not match month")
+            if numbers.get("day", by_year.day) != by_year.day:
+                raise self._wrong("", " day-of-year does not match day")
             day = by_year
-        days = (day - _EPOCH).days - (0 if year else _DAYS_IN_400_YEARS)
+        days = (day - _EPOCH).days - (0 if year else CYCLE_DAYS)
         seconds = days * 86400 + hour * 3600 + numbers.get("minute", 0) * 60 + numbers.get("second", 0)
-        offset = zone.utcoffset(None) or timedelta()
+        offset = timedelta() if self._is_named else zone.utcoffset(None) or timedelta()
         return Time((seconds - round(offset.total_seconds())) * _SECOND + self._nanoseconds, zone)
-
-
-_DAYS_IN_400_YEARS = 146_097
 
 
 def _fixed(offset_s: int) -> tzinfo:

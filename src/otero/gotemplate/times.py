@@ -16,6 +16,9 @@ _SECOND = 1_000_000_000
 _MILLISECOND = 1_000_000
 _UNITS = (("h", 3600 * _SECOND), ("m", 60 * _SECOND), ("s", _SECOND))
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_CYCLE_YEARS = 400
+CYCLE_DAYS = 146_097
+"""After so many years the calendar repeats itself."""
 _ZERO_SECONDS = -62_135_596_800
 """Year 1."""
 
@@ -95,11 +98,20 @@ class Time:
 
     def format(self, layout: str) -> str:
         """The moment as a Go layout writes it."""
+        if self.ns < _ZERO_SECONDS * _SECOND:
+            return self._format_year_0(layout)
         moment = self.local()
         nanoseconds = self.ns % _SECOND
         return "".join(
             [part if isinstance(part, str) else part(moment, nanoseconds) for part in _parts(layout)]
         )
+
+    def _format_year_0(self, layout: str) -> str:
+        """Year 0, in which a text without a year is read: Python's calendar shows it as its like, the year 400."""
+        like = Time(self.ns + CYCLE_DAYS * 86400 * _SECOND, self.zone)
+        if like.local().year != _CYCLE_YEARS:
+            raise FunctionError("time: outside of the years 0 to 9999")
+        return like.format(re.sub("2006", "0000", layout))
 
     def __str__(self) -> str:
         return self.format("2006-01-02 15:04:05.999999999 -0700 MST")

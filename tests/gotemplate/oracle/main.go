@@ -9,6 +9,7 @@ import (
 	"os"
 	"strings"
 	text "text/template"
+	"time"
 )
 
 type request struct {
@@ -25,6 +26,18 @@ type answer struct {
 	Error string
 }
 
+// What the tests give both sides beside the language's own functions.
+var functions = map[string]any{
+	"json": func(value any) (string, error) {
+		written, err := json.Marshal(value)
+		return string(written), err
+	},
+	"parse": func(layout, value string) (string, error) {
+		t, err := time.ParseInLocation(layout, value, time.UTC)
+		return t.Format("2006-01-02T15:04:05.999999999Z07:00"), err
+	},
+}
+
 func render(r request) (out answer) {
 	defer func() {
 		if problem := recover(); problem != nil {
@@ -39,12 +52,12 @@ func render(r request) (out answer) {
 	var err error
 	if r.HTML {
 		var t *html.Template
-		if t, err = html.New("t").Option("missingkey=zero").Parse(r.Template); err == nil {
+		if t, err = html.New("t").Funcs(functions).Option("missingkey=zero").Parse(r.Template); err == nil {
 			err = t.Execute(&written, data)
 		}
 	} else {
 		var t *text.Template
-		if t, err = text.New("t").Option("missingkey=zero").Parse(r.Template); err == nil {
+		if t, err = text.New("t").Funcs(functions).Option("missingkey=zero").Parse(r.Template); err == nil {
 			err = t.Execute(&written, data)
 		}
 	}
