@@ -77,7 +77,7 @@ def _judge(path: Path) -> str:
 
 
 SENDS_RESOLVED_BY_DEFAULT = {
-    "discord": True, "incidentio": True, "jira": True, "mattermost": True, "msteams": True, "msteamsv2": True,
+    "discord": True, "email": False, "incidentio": True, "jira": True, "mattermost": True, "msteams": True, "msteamsv2": True,
     "opsgenie": True, "pagerduty": True, "pushover": True, "rocketchat": False, "slack": False, "sns": True,
     "telegram": True, "victorops": True, "webex": True, "webhook": True, "wechat": False,
 }  # fmt: skip
@@ -85,6 +85,7 @@ SENDS_RESOLVED_BY_DEFAULT = {
 
 MINIMAL = {
     "discord_configs": "webhook_url: https://discord.example/api/webhooks/1/t0ken",
+    "email_configs": "{to: a@b.c, from: d@e.f, smarthost: 'h:25', auth_password: t0ken, auth_secret: t0ken}",
     "incidentio_configs": "{url: https://api.incident.io/v2/x, alert_source_token: t0ken}",
     "jira_configs": "{api_url: https://jira.example/rest/api/2, project: OPS, issue_type: Bug}",
     "mattermost_configs": "webhook_url: https://chat.example/hooks/t0ken",
@@ -106,7 +107,7 @@ MINIMAL = {
 
 
 def test_every_receiver_has_a_minimal_example() -> None:
-    assert MINIMAL.keys() == NOTIFIERS.keys() - {"email_configs"}
+    assert MINIMAL.keys() == NOTIFIERS.keys()
 
 
 @pytest.mark.parametrize("key", MINIMAL)
@@ -127,7 +128,7 @@ def test_completing_twice_changes_nothing(key: str) -> None:
     assert NOTIFIERS[key].complete(config, Global()) == config
 
 
-@pytest.mark.parametrize("key", sorted(MINIMAL.keys() - {"webex_configs"}))
+@pytest.mark.parametrize("key", sorted(MINIMAL.keys() - {"webex_configs", "email_configs"}))
 def test_http_settings_are_those_of_global_unless_a_receiver_has_its_own(key: str) -> None:
     global_text = "http_config: {proxy_url: 'http://127.0.0.1:1025'}"
     assert read(key, MINIMAL[key], global_text).http.proxy_url == "http://127.0.0.1:1025"

@@ -15,7 +15,7 @@ from tests.alerting.notify.test_retries import ALSO_RETRIED
 
 TEXT = (Path(__file__).parents[3] / "docs" / "receivers.md").read_text()
 SECTIONS = {part.partition("\n")[0]: part for part in TEXT.split("\n## ")[1:]}
-HERE = sorted(NOTIFIERS.keys() - {"email_configs"})
+HERE = sorted(NOTIFIERS)
 
 
 @pytest.mark.parametrize("number", range(TEXT.count("```yaml\n")))
