@@ -3,6 +3,7 @@
 scrape, host ─▶ intake ─▶ store (journal, head, engine) ─▶ remote reader ─▶ query engine ─▶ HTTP API
                   ▲                                                              │
                   └────────────────────────── rules ◀────────────────────────────┘
+                                                └─▶ alertmanager ─▶ receivers
 """
 
 import asyncio
@@ -17,6 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from otero.alerting.alertmanager import Alertmanager
 from otero.alerting.external import ExternalAlertmanagers
 from otero.api import build_api, build_pushgateway
 from otero.api.context import ApiContext, Settings
@@ -70,7 +72,7 @@ class Otero:
         insecure: bool,
         flags: Mapping[str, str],
         clock: Clock,
-        on_alerts: OnAlerts,
+        on_alerts: OnAlerts | None,
     ) -> None:
         self.config = config
         self.ready = False
@@ -140,6 +142,15 @@ class Otero:
             timeout_s=config.query.timeout / 1000,
             max_samples=config.query.max_samples,
         )
+        self.alertmanager = Alertmanager(
+            self.state,
+            clock,
+            self.ledger.record,
+            config.alertmanager,
+            config.templates,
+            hosts=Hosts(config.hosts),
+            external_url=global_url(self._address(config.listen, self._socket)),
+        )
         self.rules = Scheduler(
             RuleQueries(
                 {PROMQL: self.engine},
@@ -153,7 +164,7 @@ class Otero:
             self._tell,
             record=self.ledger.record,
         )
-        self._on_alerts = on_alerts
+        self._on_alerts = on_alerts or self.alertmanager.take
         self.alertmanagers = ExternalAlertmanagers(clock, hosts=Hosts(config.hosts))
         self._rule_metrics = RuleCollector(lambda: self.rules.groups)
         context = ApiContext(
@@ -167,6 +178,7 @@ class Otero:
             ledger=self.ledger,
             rules=self.rules,
             alertmanagers=self.alertmanagers,
+            alertmanager=self.alertmanager,
             remote_write=self.remote_write,
             otlp=self.otlp,
             pushgateway=self.pushgateway,
@@ -212,6 +224,7 @@ class Otero:
         gc.set_threshold(20_000, 20, 20)
         await self.pushgateway.start()
         self.doors = (*self.doors, *await self._otlp_doors.start(self.otlp))
+        await self.alertmanager.start()
         self.ready = True
         await self._apply_remote()
         await self.scrapes.apply(self._scrape_configs())
@@ -237,6 +250,7 @@ class Otero:
             await self._push_server.stop()
         await self.remote_writer.stop()
         await self._server.stop()
+        await self.alertmanager.stop()
         await self.remote_reader.stop()
         await self.pushgateway.stop()
         self.queries.close()
@@ -263,6 +277,7 @@ class Otero:
             if config.prometheus.otlp != self.config.prometheus.otlp:
                 self.otlp_metrics.configure(config.prometheus.otlp)
             self.config = config
+            await self.alertmanager.apply(config.alertmanager, config.templates)
             await self._apply_remote()
             await self.scrapes.apply(self._scrape_configs())
             await self.alertmanagers.apply(self.config.prometheus.alerting)
@@ -328,7 +343,7 @@ def build(
 ) -> Otero:
     """Every part of one server, connected, nothing started but the bound port and the opened data directory.
 
-    `on_alerts` is told the alerts that rules want sent; without it nobody is, and the API alone shows them.
+    `on_alerts` is told the alerts that rules want sent, in place of the Alertmanager inside.
     """
     return Otero(
         config,
@@ -336,12 +351,8 @@ def build(
         insecure=insecure,
         flags=flags or {},
         clock=clock or SystemClock(),
-        on_alerts=on_alerts or _tell_nobody,
+        on_alerts=on_alerts,
     )
-
-
-def _tell_nobody(_alerts: Sequence[Alert]) -> None:
-    """Alerts are seen at /api/v1/alerts only."""
 
 
 async def run(read: Reload, *, insecure: bool = False, flags: Mapping[str, str] | None = None) -> int:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from otero.alerting.alertmanager import Alertmanager
 from otero.alerting.external import ExternalAlertmanagers
 from otero.api.queries import QueryPool
 from otero.clock import Clock
@@ -67,6 +68,7 @@ class ApiContext:
     ledger: Ledger
     rules: Scheduler
     alertmanagers: ExternalAlertmanagers
+    alertmanager: Alertmanager
     remote_write: RemoteWriteReceiver
     otlp: OtlpExport
     pushgateway: Pushgateway
