@@ -1,0 +1,194 @@
+"""What the SDK costs a request: the CPU time of an instrumented application less that of the same one without.
+
+`python benchmarks/bench_sdk.py`. Applications are called through their own protocols (WSGI, ASGI) without a server, each
+variant in a process of its own; log lines are formatted and written to /dev/null, spans are batched and sent to a
+receiver that answers, values are in memory or in files as with several workers. Two times: of the request's own thread, which
+is what a request waits for, and of the whole process, which has the thread that encodes and sends spans in it.
+"""
+
+import argparse
+import asyncio
+import io
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+ROUNDS = 100
+GOALS_US = {"metrics, logs, correlation": 60, "and traces": 150}
+VARIANTS: dict[str, dict[str, Any] | None] = {
+    "bare": None,
+    "metrics, logs, correlation": {"traces": False},
+    "and traces": {"traces": True},
+}
+
+
+def flask_app(options: dict[str, Any] | None) -> Callable[[], None]:
+    """One request to a Flask application."""
+    from flask import Flask
+
+    app = Flask("bench")
+
+    @app.get("/orders/<int:order_id>")
+    def order(order_id: int) -> str:
+        return f"order {order_id}"
+
+    if options is not None:
+        from otero_sdk import instrument
+
+        instrument(app, service="bench", **options)
+    return wsgi(app)
+
+
+def wsgi(app: Any) -> Callable[[], None]:
+    """One request to a WSGI application."""
+    base = {
+        "REQUEST_METHOD": "GET",
+        "PATH_INFO": "/orders/7",
+        "SCRIPT_NAME": "",
+        "QUERY_STRING": "",
+        "SERVER_NAME": "localhost",
+        "SERVER_PORT": "80",
+        "SERVER_PROTOCOL": "HTTP/1.1",
+        "HTTP_HOST": "localhost",
+        "HTTP_USER_AGENT": "bench",
+        "HTTP_TRACEPARENT": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+        "REMOTE_ADDR": "127.0.0.1",
+        "wsgi.url_scheme": "http",
+        "wsgi.errors": sys.stderr,
+        "wsgi.multithread": False,
+        "wsgi.multiprocess": False,
+        "wsgi.run_once": False,
+        "wsgi.version": (1, 0),
+    }
+
+    def request() -> None:
+        environ = {**base, "wsgi.input": io.BytesIO()}
+        body = app(environ, lambda _status, _headers, _error=None: None)
+        for _ in body:
+            pass
+        body.close()
+
+    return request
+
+
+def starlette_app(options: dict[str, Any] | None) -> Callable[[], None]:
+    """One request to a Starlette application."""
+    from starlette.applications import Starlette
+    from starlette.requests import Request
+    from starlette.responses import PlainTextResponse
+    from starlette.routing import Route
+
+    async def order(request: Request) -> PlainTextResponse:
+        return PlainTextResponse(f"order {request.path_params['order_id']}")
+
+    app = Starlette(routes=[Route("/orders/{order_id:int}", order)])
+    if options is not None:
+        from otero_sdk import instrument
+
+        instrument(app, service="bench", **options)
+    loop = asyncio.new_event_loop()
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(_: Any) -> None:
+        return
+
+    async def one() -> None:
+        scope = {
+            "type": "http",
+            "method": "GET",
+            "path": "/orders/7",
+            "raw_path": b"/orders/7",
+            "root_path": "",
+            "query_string": b"",
+            "scheme": "http",
+            "http_version": "1.1",
+            "server": ("localhost", 80),
+            "client": ("127.0.0.1", 5000),
+            "headers": [
+                (b"host", b"localhost"),
+                (b"user-agent", b"bench"),
+                (b"traceparent", b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
+            ],
+        }
+        await app(scope, receive, send)
+
+    return lambda: loop.run_until_complete(one())
+
+
+APPS = {"Flask": flask_app, "Starlette": starlette_app}
+
+
+def measure(app: str, variant: str, requests: int) -> tuple[float, float]:
+    """The least CPU microseconds of a request in many short rounds: of its thread, and of the process."""
+    request = APPS[app](VARIANTS[variant])
+    for _ in range(300):
+        request()
+    thread, process = [], []
+    for _ in range(ROUNDS):
+        thread_s, process_s = time.thread_time(), time.process_time()
+        for _ in range(requests):
+            request()
+        thread.append((time.thread_time() - thread_s) / requests * 1e6)
+        process.append((time.process_time() - process_s) / requests * 1e6)
+    return min(thread), min(process)
+
+
+class Receiver(BaseHTTPRequestHandler):
+    """Takes spans and says yes."""
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--requests", type=int, default=200, help="requests in a round")
+    parser.add_argument("--one", nargs=2, metavar=("APP", "VARIANT"), help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.one:
+        print(json.dumps(measure(given.one[0], given.one[1], given.requests)))
+        return
+    receiver = ThreadingHTTPServer(("127.0.0.1", 0), Receiver)
+    threading.Thread(target=receiver.serve_forever, daemon=True).start()
+    print(f"{'CPU µs a request':<48}{'thread':>9}{'added':>9}{'process':>9}{'added':>9}{'goal':>7}")
+    for app in APPS:
+        for workers in ("0", "1"):
+            bare = (0.0, 0.0)
+            for variant in VARIANTS:
+                environ = {
+                    **os.environ,
+                    "OTERO_SDK_MULTIPROCESS": workers,
+                    "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{receiver.server_port}",
+                }
+                command = [sys.executable, __file__, "--requests", str(given.requests), "--one", app, variant]
+                with open(os.devnull, "w") as nowhere:
+                    done = subprocess.run(
+                        command, env=environ, stdout=subprocess.PIPE, stderr=nowhere, check=True
+                    )
+                thread, process = json.loads(done.stdout)
+                if variant == "bare":
+                    bare = (thread, process)
+                where = "files" if workers == "1" else "memory"
+                print(
+                    f"{f'{app}: {variant}':<40}{where:<8}{thread:>9.1f}{thread - bare[0]:>9.1f}"
+                    f"{process:>9.1f}{process - bare[1]:>9.1f}{GOALS_US.get(variant, ''):>7}",
+                    flush=True,
+                )
+
+
+if __name__ == "__main__":
+    main()
