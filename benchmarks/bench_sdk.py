@@ -17,6 +17,7 @@ import threading
 import time
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 ROUNDS = 100
@@ -150,7 +151,7 @@ class Receiver(BaseHTTPRequestHandler):
         self.send_header("Content-Length", "0")
         self.end_headers()
 
-    def log_message(self, format: str, *args: object) -> None:
+    def log_message(self, *_: object) -> None:
         """Say nothing."""
 
 
@@ -175,7 +176,7 @@ def main() -> None:
                     "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{receiver.server_port}",
                 }
                 command = [sys.executable, __file__, "--requests", str(given.requests), "--one", app, variant]
-                with open(os.devnull, "w") as nowhere:
+                with Path(os.devnull).open("w") as nowhere:
                     done = subprocess.run(
                         command, env=environ, stdout=subprocess.PIPE, stderr=nowhere, check=True
                     )

@@ -3,31 +3,17 @@
 import contextlib
 import json
 import os
-import socket
 import subprocess
 import sys
 import textwrap
 import threading
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-APPS = Path(__file__).parent / "apps"
-
-
-@dataclass
-class Ran:
-    """What a script printed: its answer as JSON, and the log lines of standard error."""
-
-    answer: Any
-    lines: list[dict[str, Any]]
-    stderr: str
+from sdk.tests.running import Ran, Receiver
 
 
 @pytest.fixture
@@ -49,33 +35,6 @@ def run(tmp_path: Path) -> Callable[..., Ran]:
         return Ran(json.loads(done.stdout or "null"), lines, done.stderr)
 
     return run
-
-
-def free_port() -> int:
-    """A port of loopback that nobody uses now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def fetch(url: str, **headers: str) -> tuple[int, str]:
-    """Status and body of a GET."""
-    request = urllib.request.Request(url, headers=headers)
-    try:
-        with urllib.request.urlopen(request, timeout=20) as response:
-            return response.status, response.read().decode()
-    except urllib.error.HTTPError as error:
-        with error:
-            return error.code, error.read().decode()
-
-
-@dataclass
-class Receiver:
-    """An OTLP receiver that keeps what it was sent."""
-
-    url: str
-    spans: list[dict[str, Any]] = field(default_factory=list)
-    logs: list[dict[str, Any]] = field(default_factory=list)
 
 
 @pytest.fixture
@@ -117,8 +76,3 @@ def receiver() -> Iterator[Receiver]:
     server.shutdown()
     thread.join()
     server.server_close()
-
-
-def attributes(span: dict[str, Any]) -> dict[str, Any]:
-    """A span's attributes as plain values."""
-    return {pair["key"]: next(iter(pair["value"].values())) for pair in span.get("attributes", [])}

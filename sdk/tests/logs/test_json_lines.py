@@ -2,7 +2,7 @@ import io
 import json
 import logging
 import sys
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -75,16 +75,18 @@ def test_trace_ids() -> None:
 @pytest.mark.parametrize(
     "name",
     [
-        "password",
-        "DB_PASSWORD",
-        "userPassword",
-        "api_key",
-        "apiKey",
-        "X-Api-Key",
-        "access_token",
-        "Authorization",
-    ]
-    + ["client_secret", "session-id", "cookie", "jwt", "private_key", "IBAN", "customer_iban"],
+        *(
+            "password",
+            "DB_PASSWORD",
+            "userPassword",
+            "api_key",
+            "apiKey",
+            "X-Api-Key",
+            "access_token",
+            "cookie",
+        ),
+        *("Authorization", "client_secret", "session-id", "jwt", "private_key", "IBAN", "customer_iban"),
+    ],
 )
 def test_secrets_are_redacted_at_any_depth(name: str) -> None:
     found = line(record(**{name: "s3cret"}, request={"headers": [{name: "s3cret"}]}, safe="kept"))
@@ -129,14 +131,14 @@ def test_nothing_that_is_logged_raises() -> None:
             unprintable=Unprintable(),
             hostile=Hostile(a=1),
             half="\ud800",
-            when=datetime(2024, 1, 2),
+            when=datetime(2024, 1, 2, tzinfo=UTC),
             some={1},
         )
     )
     assert found["nan"] == "nan"
     assert found["raw"] == "\\xff\x00abc"
     assert found["unprintable"] == "<unprintable Unprintable>"
-    assert found["when"] == "2024-01-02 00:00:00"
+    assert found["when"] == "2024-01-02 00:00:00+00:00"
     assert found["half"] == "\ud800"
     assert line(record("%d items", "many"))["message"].startswith("%d items")
     assert line(record("%s %s", "one"))["message"].startswith("%s %s")

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-EXIT_S: Final = 0.9
+EXIT_S: Final = 0.75
 """What all signals together may delay the end of the process."""
 
 _shutdowns: list[Callable[[], None]] = []

@@ -36,4 +36,6 @@ def _instrument(module: str, name: str) -> None:
         return
     instrumentor: Any = getattr(found, name)()
     if not instrumentor.is_instrumented_by_opentelemetry:
-        instrumentor.instrument()
+        # The ranges of versions that they declare end before today's (SQLAlchemy 2.1); what then does not fit raises
+        # here, which is logged, and the library stays as it was.
+        instrumentor.instrument(skip_dep_check=True)
