@@ -5,6 +5,8 @@ import logging
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from prometheus_client import REGISTRY
+
 from otero_sdk import logs, metrics, tracing
 from otero_sdk.correlation import carriers
 from otero_sdk.health import HealthChecks, HealthCollector
@@ -72,15 +74,24 @@ def current(settings: Settings) -> Process:
 
 
 def _set_up(settings: Settings) -> Process:
+    # What may be missing is found out before anything is changed.
+    if settings.otlp_logs:
+        tracing.need_for("otlp_logs=True")
+    traces = tracing.set_up(settings)
     folder = metrics.FOLDER
     requests = RequestMetrics(settings.service, settings.metric_names, settings.buckets, folder=folder)
     saturation = Saturation(
         lambda: exposition.serving(folder), None if folder is None else lambda: exposition.busy(folder)
     )
     health = HealthCollector()
-    rendered = Exposition(requests, [saturation, health], folder=folder, own_folder=workers.is_own(folder))
+    try:
+        rendered = Exposition(
+            requests, [saturation, health], folder=folder, own_folder=workers.is_own(folder)
+        )
+    except ValueError:
+        REGISTRY.unregister(requests)
+        raise
     carriers.install()
-    traces = tracing.set_up(settings)
     trace_ids = no_trace
     if traces is not None:
         from otero_sdk.tracing.spans import current_ids as trace_ids  # optional packages
@@ -111,11 +122,9 @@ def _set_up(settings: Settings) -> Process:
 
 
 def _send_logs(settings: Settings, formatter: JsonLines, filters: list[Any]) -> None:
-    try:
-        from otero_sdk.logs import otlp  # optional packages
-        from otero_sdk.tracing.spans import resource
-    except ImportError as error:
-        raise ImportError(f"otlp_logs=True needs {error.name}: pip install 'otero-sdk[traces]'") from None
+    from otero_sdk.logs import otlp  # optional packages
+    from otero_sdk.tracing.spans import resource
+
     handler = otlp.handler(tracing.endpoint(settings, "logs"), resource(settings), formatter)
     # A record that the limit keeps back is kept back everywhere: the first handler decides, the second follows it.
     for limit in filters:

@@ -1,5 +1,6 @@
 """Celery: tasks as metrics, the sender's correlation id, and a port for the metrics of a worker."""
 
+import sys
 import time
 from typing import Any, Final
 
@@ -26,10 +27,11 @@ class Tasks:
     def install(self) -> None:
         """Listen to Celery's signals; those of other applications are ignored."""
         signals.task_prerun.connect(self._begin, weak=False, dispatch_uid=f"otero_sdk-{id(self._app)}")
+        signals.worker_ready.connect(self._expect, weak=False, dispatch_uid=f"otero_sdk-{id(self._app)}")
         signals.task_postrun.connect(self._end, weak=False, dispatch_uid=f"otero_sdk-{id(self._app)}")
 
-    def expect(self) -> None:
-        """Let the series of the application's tasks exist from the start."""
+    def _expect(self, **_: Any) -> None:
+        # The series of the application's tasks exist from the start.
         for name in self._app.tasks:
             if not name.startswith("celery."):
                 self._seconds.labels(name)
@@ -43,6 +45,9 @@ class Tasks:
         headers = getattr(task.request, "headers", None) or {}
         chosen = correlation.accept(sent or headers.get(correlation.HEADER))
         setattr(task.request, _RESET, correlation.current.set(chosen))
+        if (trace := sys.modules.get("opentelemetry.trace")) is not None:
+            # The task's span, if there is one, began before this id was known.
+            trace.get_current_span().set_attribute("correlation_id", chosen)
         setattr(task.request, _START, time.perf_counter())
         self._in_flight.inc()
 

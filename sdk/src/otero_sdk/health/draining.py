@@ -4,7 +4,9 @@ import os
 import signal
 import sys
 import threading
+from _thread import start_new_thread
 from collections.abc import Callable
+from time import sleep
 from types import FrameType
 from typing import Any
 
@@ -53,14 +55,17 @@ class Draining:
         init_signals.__otero_sdk__ = True  # type: ignore[attr-defined]
         base.Worker.init_signals = init_signals
 
+    def _again(self, number: int) -> None:
+        sleep(self._drain_s)
+        os.kill(os.getpid(), number)
+
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         again = self.is_draining
         self.is_draining = True
         if self._drain_s and not again:
-            # Serving goes on; the same signal then comes once more.
-            timer = threading.Timer(self._drain_s, os.kill, (os.getpid(), number))
-            timer.daemon = True
-            timer.start()
+            # Serving goes on; the same signal then comes once more. Not by threading.Timer, which waits for its thread
+            # to begin: gevent forbids that to a signal's handler.
+            start_new_thread(self._again, (number,))
             return
         before = self._before
         if callable(before):

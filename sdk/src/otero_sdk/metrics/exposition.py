@@ -16,7 +16,7 @@ from otero_sdk.metrics.requests import ACTIVE, RequestMetrics
 class Exposition:
     """Renders the registry, or with several workers the files of all of them.
 
-    `local` are collectors of what the answering process can tell about the whole service: its saturation, its health.
+    Raises ValueError when the application has metrics of the same names itself. `local` are collectors of what the answering process can tell about the whole service: its saturation, its health.
     """
 
     def __init__(
@@ -33,8 +33,17 @@ class Exposition:
         self._folder = folder
         self._own_folder = own_folder
         self._registry = registry
-        for collector in local:
-            registry.register(collector)
+        registered: list[Collector] = []
+        try:
+            for collector in local:
+                registry.register(collector)
+                registered.append(collector)
+        except ValueError as error:
+            for collector in registered:
+                registry.unregister(collector)
+            raise ValueError(
+                f"{error}: the application makes metrics of these names itself; delete them there"
+            ) from None
 
     def render(self, accept: str) -> tuple[bytes, str]:
         """The body and its Content-Type, by the scraper's Accept header: OpenMetrics (with exemplars) or text."""

@@ -60,9 +60,8 @@ def owner_of_workers() -> int | None:
         return pid
     if (uwsgi := sys.modules.get("uwsgi") or _import_uwsgi()) is not None:
         return int(uwsgi.masterpid()) or os.getpid()
-    if Path(sys.argv[0]).name == "celery" and "worker" in sys.argv:
-        return os.getpid()
-    if "celery.__main__" in sys.modules and "worker" in sys.argv:
+    # `celery …`, or `python -m celery …`.
+    if "worker" in sys.argv and "celery" in Path(sys.argv[0]).parts[-2:]:
         return os.getpid()
     if "uvicorn" in sys.modules and "multiprocessing" in sys.modules:
         parent = sys.modules["multiprocessing"].parent_process()

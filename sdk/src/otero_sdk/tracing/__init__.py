@@ -30,13 +30,18 @@ def set_up(settings: Settings) -> "Tracing | None":
     """
     if settings.traces is False or os.environ.get("OTEL_TRACES_EXPORTER", "").lower() == "none":
         return None
-    if (missing := _missing(_NEEDED)) is not None:
-        if settings.traces is None:
-            return None
-        raise ImportError(f"traces need {missing}: pip install 'otero-sdk[traces]'")
+    if settings.traces is None and _missing(_NEEDED) is not None:
+        return None
+    need_for("traces=True")
     from otero_sdk.tracing.spans import Tracing  # optional packages
 
     return Tracing.of(settings)
+
+
+def need_for(option: str) -> None:
+    """Raises ImportError, saying what to install, when what this option needs is not."""
+    if (missing := _missing(_NEEDED)) is not None:
+        raise ImportError(f"{option} needs {missing}: pip install 'otero-sdk[traces]'")
 
 
 def _missing(modules: Sequence[str]) -> str | None:
