@@ -21,7 +21,7 @@ from otero.alerting.inhibit import Inhibitor
 from otero.alerting.notification import Notification
 from otero.alerting.notification_log import NotificationLog
 from otero.alerting.notify import NOTIFIERS, Notifier
-from otero.alerting.notify.client import Client
+from otero.alerting.notify.client import Client, Memory
 from otero.alerting.pipeline import Pipeline, Said
 from otero.alerting.silences import Silences
 from otero.alerting.status import AlertStatus, GroupStatus
@@ -97,6 +97,7 @@ class Alertmanager:
         self._tasks: list[asyncio.Task[None]] = []
         self._threads = ThreadPoolExecutor(1, thread_name_prefix="alerts")
         self._batches = threading.BoundedSemaphore(_MAX_BATCHES)
+        self._memory = Memory()
         self._generation = self._made_of(self.config, templates or Templates.builtin())
 
     async def apply(self, config: AlertmanagerConfig, templates: Templates) -> None:
@@ -209,7 +210,7 @@ class Alertmanager:
     def _made_of(self, config: AlertmanagerConfig, templates: Templates) -> _Generation:
         now_ms = self._clock.now_ms()
         self.inbox.resolve_timeout_ms = config.global_.resolve_timeout
-        client = Client(self._hosts, self._clock)
+        client = Client(self._hosts, self._clock, self._memory)
         inhibitor = Inhibitor(config.inhibit_rules)
         for fingerprint, alert in self.inbox.all():
             inhibitor.update(fingerprint, alert, now_ms)
