@@ -13,9 +13,8 @@ from otero.alerting import metrics
 from otero.alerting.wording import when
 from otero.clock import Clock
 from otero.errors import LimitExceeded
-from otero.model.alerts import Alert, fingerprint
+from otero.model.alerts import Alert
 from otero.model.decisions import Decision, DecisionKind, Record
-from otero.model.labels import encode_labels
 from otero.storage.alerts import AlertTable, StoredAlert
 
 RESOLVE_TIMEOUT_MS = 5 * 60_000
@@ -50,9 +49,6 @@ class Inbox:
         self._stored = table.load()
         self._restored = {number: stored.alert for number, stored in self._stored.items()}
         self._alerts: dict[int, Alert] = dict(self._restored)
-        self._fingerprints: dict[bytes, int] = {
-            encode_labels(alert.labels): number for number, alert in self._restored.items()
-        }
         self._firing = {number for number, stored in self._stored.items() if stored.firing}
         self.next_end_ms: int | None = None
 
@@ -79,10 +75,9 @@ class Inbox:
         with self._lock:
             now_ms = self._clock.now_ms()
             accepted: dict[int, Alert] = {}
-            fresh: dict[bytes, int] = {}
             for alert in alerts:
                 alert = _complete(alert, now_ms, self.resolve_timeout_ms)
-                number = self._fingerprint(alert, fresh)
+                number = alert.fingerprint
                 known = accepted.get(number) or self._alerts.get(number)
                 accepted[number] = alert if known is None else _merged(known, alert, now_ms)
             self._check_room(sum(number not in self._alerts for number in accepted))
@@ -90,7 +85,6 @@ class Inbox:
                 (number, StoredAlert(alert, not alert.resolved_at(now_ms)))
                 for number, alert in accepted.items()
             )
-            self._fingerprints.update(fresh)
             self._alerts.update(accepted)
             for number, alert in accepted.items():
                 self._note(number, alert, now_ms)
@@ -105,9 +99,8 @@ class Inbox:
 
     def all(self) -> Accepted:
         """Every alert, ended ones included as long as somebody is to be told."""
-        return list(
-            self._alerts.items()
-        )  # one step for the interpreter: no lock, which may wait for the disk
+        # One step for the interpreter, so without the lock, which may wait for the disk.
+        return list(self._alerts.items())
 
     def is_due(self, now_ms: int) -> bool:
         """Whether `sweep` has to look: an alert may have ended that it has not seen."""
@@ -137,17 +130,9 @@ class Inbox:
             ]
             self._table.delete(gone)
             for number in gone:
-                self._fingerprints.pop(encode_labels(self._alerts.pop(number).labels), None)
+                del self._alerts[number]
                 self._stored.pop(number, None)
             return gone
-
-    def _fingerprint(self, alert: Alert, fresh: dict[bytes, int]) -> int:
-        """Looked up where it can be: to compute it takes longer than all else here."""
-        key = encode_labels(alert.labels)
-        number = self._fingerprints.get(key)
-        if number is None:
-            number = fresh[key] = fingerprint(alert.labels)
-        return number
 
     def _check_room(self, more: int) -> None:
         if len(self._alerts) + more > self._max_alerts:
