@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 
 from otero.alerting.alertmanager import Alertmanager
 from otero.alerting.external import ExternalAlertmanagers
-from otero.api import build_api, build_pushgateway
+from otero.api import build_alertmanager, build_api, build_pushgateway
 from otero.api.context import ApiContext, Settings
 from otero.api.prometheus.targets import global_url
 from otero.api.queries import QueryPool
@@ -85,6 +85,7 @@ class Otero:
         self._collector: StoreCollector | None = None
         access = access_of(config, insecure=insecure)
         push = config.receivers.pushgateway
+        alerts = config.receivers.alertmanager
         with contextlib.ExitStack() as undo:
             self._socket = bind(config.listen)
             undo.callback(self._socket.close)
@@ -97,6 +98,9 @@ class Otero:
             self._push_socket = None if push is None else bind(push.endpoint)
             if self._push_socket is not None:
                 undo.callback(self._push_socket.close)
+            self._alerts_socket = None if alerts is None else bind(alerts.endpoint)
+            if self._alerts_socket is not None:
+                undo.callback(self._alerts_socket.close)
             self.state = State.beside(Path(config.storage.path))
             undo.pop_all()
         self.intake = Intake(self.store, self.records.stores)
@@ -191,6 +195,9 @@ class Otero:
         self._push_server = self._push_socket and HttpServer(
             build_pushgateway(context, access, headers), [self._push_socket], tls=tls
         )
+        self._alerts_server = self._alerts_socket and HttpServer(
+            build_alertmanager(context, access, headers), [self._alerts_socket], tls=tls
+        )
 
     @property
     def settings(self) -> Settings:
@@ -210,6 +217,12 @@ class Otero:
             await self._push_server.start()
             push = self.config.receivers.pushgateway
             doors.append(("pushgateway", self._address(push.endpoint if push else "", self._push_socket)))
+        if self._alerts_server is not None and self._alerts_socket is not None:
+            await self._alerts_server.start()
+            alerts = self.config.receivers.alertmanager
+            doors.append(
+                ("alertmanager", self._address(alerts.endpoint if alerts else "", self._alerts_socket))
+            )
         self.doors = tuple(doors)
         await asyncio.to_thread(self.store.start)
         self.records.start()
@@ -248,6 +261,8 @@ class Otero:
         await self._otlp_doors.stop()
         if self._push_server is not None:
             await self._push_server.stop()
+        if self._alerts_server is not None:
+            await self._alerts_server.stop()
         await self.remote_writer.stop()
         await self._server.stop()
         await self.alertmanager.stop()
@@ -401,8 +416,8 @@ def access_of(config: Config, *, insecure: bool) -> Access:
     """Who may come in. Raises BadConfig when others could reach an open door unasked."""
     tokens = tuple(_token(token) for token in config.auth.tokens)
     users = config.web.users()
-    push = config.receivers.pushgateway
-    listens = [config.listen, *([push.endpoint] if push is not None else [])]
+    doors = (config.receivers.pushgateway, config.receivers.alertmanager)
+    listens = [config.listen, *(door.endpoint for door in doors if door is not None)]
     exposed = [listen for listen in listens if not is_loopback(split_listen(listen)[0])]
     if exposed and not users and not tokens and not insecure:
         raise BadConfig(

@@ -7,7 +7,7 @@ from _pytest.mark import ParameterSet
 from hypothesis import given
 from hypothesis import strategies as st
 
-from otero.check import Kind, check_files
+from otero.check import Kind, Severity, check_files
 from otero.check.kinds import kind_of
 from otero.cli.check import check
 from otero.errors import BadConfig
@@ -152,3 +152,23 @@ def test_every_node_has_a_kind(text: str) -> None:
     except BadConfig:
         return
     assert isinstance(kind_of(node), Kind)
+
+
+def test_an_alertmanager_yml_is_checked_with_its_templates(tmp_path: Path) -> None:
+    path = tmp_path / "alertmanager.yml"
+    path.write_text(
+        "route:\n  receiver: team\n  routes:\n  - receiver: taem\n    matchers: ['a = b c']\n"
+        "receivers:\n- name: team\ntemplates: ['*.tmpl']\n"
+    )
+    [report] = check_files([path])
+    assert report.checked
+    assert [(finding.severity, finding.problem.line) for finding in report.findings] == [
+        (Severity.ERROR, 4),
+        (Severity.WARNING, 5),
+    ]
+    path.write_text("route: {receiver: team}\nreceivers: [{name: team}]\ntemplates: ['*.tmpl']\n")
+    (tmp_path / "broken.tmpl").write_text("\n{{ define }}")
+    [report] = check_files([path])
+    assert [(finding.problem.file, finding.problem.line) for finding in report.findings] == [
+        (str(tmp_path / "broken.tmpl"), 2)
+    ]

@@ -13,10 +13,12 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
+from otero.api.alertmanager.routes import METHODS as ALERTMANAGER_METHODS
+from otero.api.alertmanager.routes import alertmanager_paths, unknown
 from otero.api.context import ApiContext
 from otero.api.health import HealthRoutes
 from otero.api.native.routes import NativeApi
-from otero.api.problem import plain_problem, prometheus_problem
+from otero.api.problem import alertmanager_problem, plain_problem, prometheus_problem
 from otero.api.prometheus.federate import FederateRoutes
 from otero.api.prometheus.metadata import MetadataRoutes
 from otero.api.prometheus.query import QueryRoutes
@@ -83,6 +85,7 @@ def build_api(context: ApiContext, access: Access, headers: Mapping[str, str]) -
             _route(path, handler, methods, prometheus_problem, context)
             for path, handler, methods in prometheus
         ),
+        *_alertmanager_routes(context),
         *(_route(path, handler, methods, plain_problem, None) for path, handler, methods in plain),
         _route(PATH, push.change, METHODS, push_problem, context),
         *otlp_routes(context.otlp, OtlpHttp().max_request_body_size, lambda: context.lifecycle.ready),
@@ -107,6 +110,31 @@ def build_pushgateway(context: ApiContext, access: Access, headers: Mapping[str,
         _route("/-/ready", push.ok, ["GET"], push_problem, context),
     ]
     return _guarded(routes, access, headers)
+
+
+def build_alertmanager(context: ApiContext, access: Access, headers: Mapping[str, str]) -> Starlette:
+    """The ASGI application of the Alertmanager's own port."""
+    health = HealthRoutes(context)
+    routes = [
+        *_alertmanager_routes(context),
+        _route("/-/healthy", _ok, ["GET"], plain_problem, None),
+        _route("/-/ready", _ok, ["GET"], plain_problem, context),
+        _route("/-/reload", health.reload, ["POST"], plain_problem, None),
+        _route("/{rest:path}", unknown, ALERTMANAGER_METHODS, alertmanager_problem, None),
+    ]
+    return _guarded(routes, access, headers)
+
+
+def _alertmanager_routes(context: ApiContext) -> list[Route]:
+    paths = alertmanager_paths(context.alertmanager, context.lifecycle, context.clock)
+    return [
+        _route(path, handler, ALERTMANAGER_METHODS, alertmanager_problem, context)
+        for path, handler in paths.items()
+    ]
+
+
+async def _ok(_request: Request) -> Response:
+    return PlainTextResponse("OK")
 
 
 def _guarded(routes: list[Route], access: Access, headers: Mapping[str, str]) -> Starlette:

@@ -63,6 +63,26 @@ def native_problem(error: Exception) -> Response:
     return Response(body, status, _headers(error), "application/problem+json")
 
 
+class WrongShape(BadInput):
+    """A request that does not fit its schema; `code` is what go-swagger's servers give beside the text."""
+
+    def __init__(self, message: str, *, status: int = 422, code: int = 602) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+
+
+def alertmanager_problem(error: Exception) -> Response:
+    """The error as Alertmanager's API tells it: a JSON text, or `{"code":…,"message":…}` for a wrong shape."""
+    if isinstance(error, WrongShape):
+        body: object = {"code": error.code, "message": str(error)}
+        return Response(orjson.dumps(body), error.status, media_type="application/json")
+    if isinstance(error, LimitExceeded):
+        return Response(orjson.dumps(str(error)), 413, media_type="application/json")
+    status, _, text = classify(error)
+    return Response(orjson.dumps(text), status, _headers(error), "application/json")
+
+
 def plain_problem(error: Exception) -> Response:
     """The error as one line of text, for pages that people read."""
     status, _, text = classify(error)

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from otero.alerting.config import read_alertmanager
+from otero.alerting.template import Templates
 from otero.check.kinds import NOT_CHECKED_YET, Kind, kind_of
 from otero.check.references import check_files_exist, check_references
 from otero.check.rule_tests import check_rule_tests
@@ -108,6 +110,10 @@ def _check_prometheus(node: Node, reader: Reader, _path: Path, around: _Surround
     check_references(config, node, reader)
 
 
+def _check_alertmanager(node: Node, reader: Reader, _path: Path, _around: _Surroundings) -> None:
+    Templates.load(read_alertmanager(node, reader).templates)
+
+
 def _check_otero(_node: Node, reader: Reader, path: Path, around: _Surroundings) -> None:
     reader.warnings += load(path, environ=around.environ).warnings
 
@@ -140,6 +146,7 @@ def _check_nothing(_node: Node, _reader: Reader, _path: Path, _around: _Surround
 
 _CHECKS: dict[Kind, Callable[[Node, Reader, Path, _Surroundings], None]] = {
     Kind.PROMETHEUS: _check_prometheus,
+    Kind.ALERTMANAGER: _check_alertmanager,
     Kind.OTERO: _check_otero,
     Kind.WEB: _check_web,
     Kind.RULES: _check_rules,

@@ -84,7 +84,8 @@ def serve(
     listen
         HOST:PORT of the main port (default: 127.0.0.1:9090).
     receiver
-        Open a receiver on its usual ports, or fail: otlp (4317 gRPC, 4318 HTTP), pushgateway (9091).
+        Open a receiver on its usual ports, or fail: otlp (4317 gRPC, 4318 HTTP), pushgateway (9091),
+        alertmanager (9093).
     web_config
         Prometheus' web configuration file: TLS and basic authentication.
     enable_feature

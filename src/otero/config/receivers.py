@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec.structs import replace
 
+from otero.alerting.door import AlertmanagerReceiver
 from otero.errors import BadField
 from otero.ingest.receivers.otlp.config import OtlpReceiver
 from otero.ingest.receivers.pushgateway import PushgatewayReceiver
@@ -22,6 +23,7 @@ class Receivers(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     otlp: Annotated[OtlpReceiver | None, Present()] = None
     pushgateway: Annotated[PushgatewayReceiver | None, Present()] = None
+    alertmanager: Annotated[AlertmanagerReceiver | None, Present()] = None
     jaeger: Later = None
     zipkin: Later = None
     awsxray: Later = None
@@ -37,11 +39,14 @@ class Receivers(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     statsd: Later = None
     datadog: Later = None
     graphite: Later = None
-    alertmanager: Later = None
     envoyals: Later = None
 
 
-SERVED: dict[str, type[msgspec.Struct]] = {"otlp": OtlpReceiver, "pushgateway": PushgatewayReceiver}
+SERVED: dict[str, type[msgspec.Struct]] = {
+    "otlp": OtlpReceiver,
+    "pushgateway": PushgatewayReceiver,
+    "alertmanager": AlertmanagerReceiver,
+}
 """The receivers that can be opened, with their settings."""
 
 

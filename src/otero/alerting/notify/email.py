@@ -93,6 +93,8 @@ class Config(Settings, frozen=True, kw_only=True):
             force_setattr(self, "html", _HTML if self.body is None else "")
         if self.text is None:
             force_setattr(self, "text", _TEXT if self.body is None else self.body)
+        for folded in ("subject", "body"):  # they stand in headers and text now, where Alertmanager has them
+            force_setattr(self, folded, None)
 
     def _canonical_headers(self) -> dict[str, str]:
         headers: dict[str, str] = {}
