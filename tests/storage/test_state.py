@@ -9,7 +9,10 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
 from otero.errors import Conflict, Unavailable
+from otero.storage.alerts import AlertTable
+from otero.storage.notification_log import NotificationLogTable
 from otero.storage.push_groups import PushGroupTable, StoredFamily
+from otero.storage.silences import SilenceTable
 from otero.storage.state import FILE, State
 
 LABELS = {"job": "j", "path": "a/b", "none": ""}
@@ -86,3 +89,19 @@ def test_a_copy_is_whole_while_others_write(tmp_path: Path) -> None:
     writer.join()
     assert len(table.load()) == 30
     state.close()
+
+
+def test_a_state_from_before_alerting_is_brought_up_to_date(tmp_path: Path) -> None:
+    state = State.beside(tmp_path)
+    PushGroupTable(state).write(LABELS, [StoredFamily("m", 1, b"m")], [])
+    with state.begin() as connection:
+        for table in ("alerts", "silences", "notification_log"):
+            connection.execute(sa.text(f"DROP TABLE {table}"))
+        connection.execute(sa.text("UPDATE state_version SET version_num = '0001'"))
+    state.close()
+    again = State.beside(tmp_path)
+    assert len(PushGroupTable(again).load()) == 1
+    assert AlertTable(again).load() == {}
+    assert SilenceTable(again).load() == []
+    assert NotificationLogTable(again).load() == {}
+    again.close()
