@@ -308,6 +308,53 @@ def restore(directory: Path, *, data: Path = Path("data")) -> None:
     run(directory, data)
 
 
+@app.command
+def replay(
+    rules: Path,
+    *,
+    since: str = "1d",
+    until: Moment = None,
+    alert: tuple[str, ...] = (),
+    step: str = "",
+    json: bool = False,
+    url: Url = None,
+    token: Token = None,
+) -> int:
+    """Tell when the alerts of a rule file would have fired over what a server has stored.
+
+    Example: `otero replay alert_rules.yml --since 30d`
+
+    Exit code 1 when an expression could not be evaluated.
+
+    Parameters
+    ----------
+    rules
+        A rule file; it need not be one that the server runs.
+    since
+        How far back, such as 30d.
+    until
+        End of the time (default: now): Unix seconds, RFC 3339, or a span before now such as -1d.
+    alert
+        Only the alerts of this name; may be repeated.
+    step
+        Time between evaluations (default: the interval of each group, else the server's).
+    json
+        Print everything as JSON, each episode included.
+    """
+    from otero.cli.client import Client
+    from otero.cli.replay import replay as run
+
+    return run(
+        rules,
+        Client(url, token, timeout_s=660),
+        since=since,
+        until=until,
+        alerts=alert,
+        step=step,
+        as_json=json,
+    )
+
+
 @test.command(name="promql")
 def promql(*files: Path, grid: bool = False) -> int:
     """Run files of the plain-text PromQL test language.

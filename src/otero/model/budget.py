@@ -24,6 +24,13 @@ class Budget:
         self.peak_samples = 0
         self._warnings: dict[str, None] = {}
 
+    def part(self) -> "Budget":
+        """For one of the queries of a longer work: samples of its own, the time that is left, ended with the whole."""
+        part = Budget(self._clock, timeout_s=self.remaining_s(), max_samples=self.max_samples)
+        part._timeout_s = self._timeout_s
+        part._cancelled = self._cancelled
+        return part
+
     def cancel(self) -> None:
         self._cancelled.set()
 

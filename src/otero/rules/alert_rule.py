@@ -124,6 +124,13 @@ class AlertingRule:
             self.decisions.restored(before, self.active, now_ms)
         self.is_restored = True
 
+    def own_labels(self, element: Mapping[str, str]) -> dict[str, str]:
+        """The rule's labels for an element, of a rule whose labels depend on neither value, time nor queries."""
+        return {
+            name: self._templates.expand(text, element, 0.0, 0, lambda _text, _time_ms: [])
+            for name, text in self.labels.items()
+        }
+
     def _found(self, vector: Vector, time_ms: int, query: Query) -> list[Found]:
         ask = _asker(query)
         shown = _shown(vector)

@@ -23,7 +23,7 @@ from otero.model.samples import ABSENT_BITS, STALE_BITS, SampleBlock, bits
 from otero.query.promql.selectors import SampleSource
 from otero.rules.alert_rule import AlertingRule
 from otero.rules.alerting import ALERTS_FOR_STATE, ActiveAlert
-from otero.rules.config import AlertTiming, LoadedFile, RuleGroup
+from otero.rules.config import LoadedFile, RuleGroup
 from otero.rules.group import Group, Surroundings, end_series
 from otero.rules.rule import RuleQueries, label_bytes
 
@@ -75,7 +75,7 @@ class Scheduler:
         self._groups: dict[tuple[str, str], Group] = {}
         self._tasks: dict[tuple[str, str], asyncio.Task[None]] = {}
         self._started = False
-        self._timing = AlertTiming()
+        self.around = Surroundings()
 
     @property
     def groups(self) -> list[Group]:
@@ -96,7 +96,7 @@ class Scheduler:
     async def apply(self, files: Iterable[LoadedFile], around: Surroundings) -> None:
         """Put these groups in force: unchanged ones go on undisturbed, changed ones take over, the series of those
         that are gone end. The first call is the start of the server."""
-        self._timing = around.timing
+        self.around = around
         wanted = {(file.path, config.name): config for file in files for config in file.content.groups}
         changed = {
             key: config
@@ -188,7 +188,7 @@ class Scheduler:
             Matcher(METRIC_NAME, MatchOp.EQUAL, ALERTS_FOR_STATE),
             Matcher(ALERT_NAME, MatchOp.EQUAL, alert),
         )
-        start_ms = now_ms - self._timing.for_outage_tolerance
+        start_ms = now_ms - self.around.timing.for_outage_tolerance
         blocks = self._source.select(matchers, start_ms, now_ms, self._queries.budget())
         return last_states(blocks, start_ms, now_ms)
 

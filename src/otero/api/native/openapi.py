@@ -17,7 +17,8 @@ Handler = Callable[..., Awaitable[Any]]
 class Endpoint:
     """One operation: `handler(body, path parameters)` takes and returns the declared messages.
 
-    With `query`, a Struct of parameters, it is `handler(query, path parameters, request)`.
+    With `query`, a Struct of parameters, and with `is_query`, for work that ends when the client hangs up, the request
+    is the third argument.
     """
 
     method: str
@@ -27,6 +28,7 @@ class Endpoint:
     result: Any
     body: Any = None
     query: type[msgspec.Struct] | None = None
+    is_query: bool = False
 
     @property
     def name(self) -> str:

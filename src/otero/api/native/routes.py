@@ -18,6 +18,7 @@ from otero.api.context import ApiContext
 from otero.api.native import schema
 from otero.api.native.openapi import Endpoint, describe
 from otero.api.native.records import RecordEndpoints
+from otero.api.native.replay import ReplayEndpoints
 from otero.api.native.why import WhyEndpoints
 from otero.api.problem import native_problem
 from otero.errors import BadInput, LimitExceeded
@@ -52,6 +53,7 @@ class NativeApi:
             ),
             *RecordEndpoints(self._context).endpoints(),
             *WhyEndpoints(self._context).endpoints(),
+            *ReplayEndpoints(self._context).endpoints(),
         )
 
     async def get_status(self, _body: None, _path: dict[str, str]) -> schema.Status:
@@ -162,6 +164,8 @@ def _serve(endpoint: Endpoint) -> Callable[[Request], Any]:
             path = dict(request.path_params)
             if endpoint.query is not None:
                 answer = await endpoint.handler(_query(request, endpoint.query), path, request)
+            elif endpoint.is_query:
+                answer = await endpoint.handler(body, path, request)
             else:
                 answer = await endpoint.handler(body, path)
             return Response(msgspec.json.encode(answer), media_type="application/json")

@@ -6,7 +6,7 @@ Parsed expressions are kept, and so are plans that do not depend on the query's 
 query costs its kernels only. An engine has no other state; many threads may use it.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 
 import numpy as np
@@ -67,6 +67,21 @@ class Engine:
     def lookback_ms(self) -> int:
         """How far an instant selector looks back when a query does not say."""
         return self._lookback_ms
+
+    def over(self, wrap: Callable[[SampleSource], SampleSource]) -> "Engine":
+        """An engine of the same settings over what `wrap` makes of this one's source."""
+        return Engine(
+            wrap(self._source),
+            lookback_ms=self._lookback_ms,
+            default_step_ms=self._default_step_ms,
+            features=self.features,
+        )
+
+    def reach_ms(self, text: str) -> int:
+        """How far before its time a query may look; what `@` fixes does not count. Raises BadQuery."""
+        plan = self._plan(text, Edges(0, 0, 0))
+        reads = hints(plan.expr, Steps.at(0), self._lookback_ms, self._default_step_ms)
+        return max((-read.start_ms for read in reads), default=0)
 
     def instant(self, text: str, time_ms: int, budget: Budget, lookback_ms: int | None = None) -> Result:
         """The value at one time. Raises BadQuery (the text), ExecutionError (the data), LimitExceeded, TimedOut,
