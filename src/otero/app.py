@@ -169,7 +169,7 @@ class Otero:
             record=self.ledger.record,
         )
         self._on_alerts = on_alerts or self.alertmanager.take
-        self.alertmanagers = ExternalAlertmanagers(clock, hosts=Hosts(config.hosts))
+        self.external_alertmanagers = ExternalAlertmanagers(clock, hosts=Hosts(config.hosts))
         self._rule_metrics = RuleCollector(lambda: self.rules.groups)
         context = ApiContext(
             clock=clock,
@@ -181,7 +181,7 @@ class Otero:
             records=self.records,
             ledger=self.ledger,
             rules=self.rules,
-            alertmanagers=self.alertmanagers,
+            external_alertmanagers=self.external_alertmanagers,
             alertmanager=self.alertmanager,
             remote_write=self.remote_write,
             otlp=self.otlp,
@@ -230,7 +230,7 @@ class Otero:
         self._collector = StoreCollector(self.store)
         REGISTRY.register(self._collector)
         REGISTRY.register(self._rule_metrics)
-        REGISTRY.register(self.alertmanagers)
+        REGISTRY.register(self.external_alertmanagers)
         # What is loaded by now stays: looking through it again and again for garbage would cost more than any garbage.
         gc.collect()
         gc.freeze()
@@ -241,7 +241,7 @@ class Otero:
         self.ready = True
         await self._apply_remote()
         await self.scrapes.apply(self._scrape_configs())
-        await self.alertmanagers.apply(self.config.prometheus.alerting)
+        await self.external_alertmanagers.apply(self.config.prometheus.alerting)
         await self.rules.apply(self.config.rule_files, self._around_rules())
         if self.host is not None:
             self.host.start()
@@ -252,9 +252,9 @@ class Otero:
         if self._collector is not None:
             REGISTRY.unregister(self._collector)
             REGISTRY.unregister(self._rule_metrics)
-            REGISTRY.unregister(self.alertmanagers)
+            REGISTRY.unregister(self.external_alertmanagers)
         await self.rules.stop()
-        await self.alertmanagers.stop()
+        await self.external_alertmanagers.stop()
         if self.host is not None:
             await self.host.stop()
         await self.scrapes.stop()
@@ -295,7 +295,7 @@ class Otero:
             await self.alertmanager.apply(config.alertmanager, config.templates)
             await self._apply_remote()
             await self.scrapes.apply(self._scrape_configs())
-            await self.alertmanagers.apply(self.config.prometheus.alerting)
+            await self.external_alertmanagers.apply(self.config.prometheus.alerting)
             await self.rules.apply(self.config.rule_files, self._around_rules())
             self.reload_ok = True
             self.reloaded_ms = self._clock.now_ms()
@@ -315,7 +315,7 @@ class Otero:
     def _tell(self, alerts: Sequence[Alert]) -> None:
         """What rules want sent goes to this server's own Alertmanager and to those elsewhere."""
         self._on_alerts(alerts)
-        self.alertmanagers.put(alerts)
+        self.external_alertmanagers.put(alerts)
 
     def _around_rules(self) -> Surroundings:
         global_ = self.config.prometheus.global_

@@ -67,7 +67,7 @@ class ApiContext:
     records: RecordStorage
     ledger: Ledger
     rules: Scheduler
-    alertmanagers: ExternalAlertmanagers
+    external_alertmanagers: ExternalAlertmanagers
     alertmanager: Alertmanager
     remote_write: RemoteWriteReceiver
     otlp: OtlpExport

@@ -34,7 +34,7 @@ class RuleRoutes:
         return render.success({"alerts": [_alert(alert) for alert in self._context.rules.alerts()]})
 
     async def alertmanagers(self, _request: Request) -> Response:
-        known = self._context.alertmanagers
+        known = self._context.external_alertmanagers
         return render.success(
             {
                 "activeAlertmanagers": [{"url": url} for url in known.active],
