@@ -202,7 +202,7 @@ def test_a_whole_file() -> None:
     """)
     assert config.global_.resolve_timeout == 420_000
     assert [route.receiver for route in config.route.match({"severity": "warn"})] == ["chat"]
-    assert (config.inhibit_rules[0].equal, len(config.inhibit_rules)) == (("e",), 1)
+    assert (config.inhibit_rules[0].sources[0].equal, len(config.inhibit_rules)) == (("e",), 1)
     assert list(config.time_intervals) == ["night", "day"]
     assert config.receivers[0].integrations == ()
     integrations = config.receivers[1].integrations

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from otero.alerting.inhibit import Inhibitor
-from otero.alerting.inhibit_rule import InhibitRule
+from otero.alerting.inhibit_rule import InhibitRule, InhibitSource
 from otero.alerting.matchers import matches, parse_matchers
 from otero.model.alerts import Alert
 
@@ -12,7 +12,9 @@ NOW = 1_000_000
 
 
 def rule(source: str, target: str, *equal: str) -> InhibitRule:
-    return InhibitRule(parse_matchers(source).matchers, parse_matchers(target).matchers, equal)
+    return InhibitRule(
+        (InhibitSource(parse_matchers(source).matchers, equal),), parse_matchers(target).matchers
+    )
 
 
 def alert(ends_ms: int = NOW * 2, **labels: str) -> Alert:
@@ -49,6 +51,19 @@ def test_no_alert_inhibits_itself_nor_its_like() -> None:
     assert made.inhibiting({"b": "1"}, NOW) == [both.fingerprint]
 
 
+def test_each_of_several_sources_must_have_its_alert() -> None:
+    conditions = [parse_matchers(text).matchers for text in ("job=parser", "job=writer", "severity=info")]
+    sources = (InhibitSource(conditions[0], ("cluster",)), InhibitSource(conditions[1]))
+    parser, writer = alert(job="parser", cluster="a"), alert(job="writer", cluster="b", ends_ms=NOW + 10)
+    made = inhibitor([InhibitRule(sources, conditions[2])], parser)
+    target = {"severity": "info", "cluster": "a"}
+    assert made.inhibiting(target, NOW) == [], "nothing fires for the second source"
+    made.update(writer.fingerprint, writer, NOW)
+    assert made.inhibiting(target, NOW) == [parser.fingerprint, writer.fingerprint]
+    assert made.inhibiting({**target, "cluster": "b"}, NOW) == [], "the first source has its own equal labels"
+    assert made.inhibiting(target, NOW + 10) == [], "one of the two has ended"
+
+
 matcher = st.sampled_from(["a=1", "a=2", "b=1", 'b=~"1|2"', "a!=1", 'b=""'])
 labels = st.fixed_dictionaries(
     {}, optional={name: st.sampled_from("12") for name in ("a", "b", "c")} | {"name": st.sampled_from("xyz")}
@@ -80,9 +95,9 @@ def test_as_the_rule_says(
             number
             for number, one in known.items()
             if not one.resolved_at(now_ms)
-            and matches(each.source_matchers, one.labels)
-            and all(one.labels.get(name, "") == target.get(name, "") for name in each.equal)
-            and not (matches(each.source_matchers, target) and matches(each.target_matchers, one.labels))
+            and matches(each.sources[0].matchers, one.labels)
+            and all(one.labels.get(name, "") == target.get(name, "") for name in each.sources[0].equal)
+            and not (matches(each.sources[0].matchers, target) and matches(each.target_matchers, one.labels))
         }
         for each in made
         if matches(each.target_matchers, target)

@@ -10,7 +10,7 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from otero.alerting.inhibit_rule import InhibitRule, InhibitRuleConfig, build_inhibit_rules
+from otero.alerting.inhibit_rule import InhibitRule, InhibitRuleConfig, InhibitSource, build_inhibit_rules
 from otero.alerting.matchers import parse_matchers
 from otero.alerting.route import ALL, Route, RouteConfig, build_route, group_key, group_labels
 from otero.errors import BadConfig, BadField
@@ -159,24 +159,25 @@ def test_inhibition_rules_of_all_ages() -> None:
     configs = Reader().require(parse_yaml(f"[{old}, {new}]"), tuple[InhibitRuleConfig, ...])
     assert build_inhibit_rules(configs) == (
         InhibitRule(
-            parse_matchers('severity="critical"').matchers,
+            (InhibitSource(parse_matchers('severity="critical"').matchers, ("alertname", "my.label")),),
             parse_matchers('severity=~"^(?:warn.*)$"').matchers,
-            ("alertname", "my.label"),
         ),
         InhibitRule(
-            parse_matchers('a="b",severity="critical"').matchers,
+            (InhibitSource(parse_matchers('a="b",severity="critical"').matchers),),
             parse_matchers('a=~"c",b!=""').matchers,
             name="x",
         ),
     )
 
 
-def test_a_rule_with_several_sources_warns_and_inhibits_nothing() -> None:
-    reader = Reader()
-    text = "[{sources: [{matchers: ['a=\"b\"']}], target_matchers: ['c=\"d\"']}]"
-    configs = reader.require(parse_yaml(text), tuple[InhibitRuleConfig, ...])
-    assert build_inhibit_rules(configs) == ()
-    assert "a rule with several sources inhibits nothing" in str(reader.warnings[0])
+def test_a_rule_with_several_sources() -> None:
+    text = "[{sources: [{matchers: ['a=\"b\"'], equal: [x]}, {matchers: [c=d]}], target_matchers: [e=f]}]"
+    configs = Reader().require(parse_yaml(text), tuple[InhibitRuleConfig, ...])
+    [rule] = build_inhibit_rules(configs)
+    assert rule.sources == (
+        InhibitSource(parse_matchers("a=b").matchers, ("x",)),
+        InhibitSource(parse_matchers("c=d").matchers),
+    )
 
 
 @pytest.mark.parametrize(
@@ -187,7 +188,9 @@ def test_a_rule_with_several_sources_warns_and_inhibits_nothing() -> None:
         ("target_match_re: {a: }", 'invalid regexp value for "a"'),
         ("source_match: {a-b: c}", 'invalid label name "a-b"'),
         ("target_matchers: ['a']", "target_matchers[0]: bad matcher format: a"),
-        ("{sources: [{}], equal: [a]}", "sources cannot be combined"),
+        ("{sources: [{matchers: [a=b]}], equal: [a]}", "sources cannot be combined"),
+        ("{sources: [{matchers: [a=b]}, {}]}", "sources[1].matchers: matchers must not be empty"),
+        ("{sources: [{matchers: ['a=']}]}", "at least one matcher must not match the empty value"),
     ],
 )
 def test_what_no_inhibition_rule_can_say(rule: str, problem: str) -> None:

@@ -225,6 +225,8 @@ class _Checks:
         for index, rule in enumerate(given.inhibit_rules):
             for key in ("source_matchers", "target_matchers"):
                 self._advise(getattr(rule, key), f"inhibit_rules[{index}].{key}")
+            for number, source in enumerate(rule.sources):
+                self._advise(source.matchers, f"inhibit_rules[{index}].sources[{number}].matchers")
 
     def _check_route(self, route: RouteConfig, at: str, receivers: set[str], intervals: set[str]) -> None:
         if route.receiver and route.receiver not in receivers:

@@ -1,49 +1,57 @@
-"""Inhibition: while a source alert fires, target alerts with the same values of some labels are not told of.
+"""Inhibition: while source alerts fire, target alerts with the same values of some labels are not told of.
 
 Rules: Alertmanager's inhibit package. An alert that is on both sides of a rule is not inhibited by one that is, too;
-so no alert inhibits itself.
+so no alert inhibits itself. A rule with several sources inhibits while there is an alert for each of them.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
-from otero.alerting.inhibit_rule import InhibitRule
+from otero.alerting.inhibit_rule import InhibitRule, InhibitSource
 from otero.alerting.matchers import matches
 from otero.model.alerts import Alert
+from otero.model.matchers import Matcher
 
 
 class Inhibitor:
     """The rules and the alerts that are sources of one. Is told of every alert that changes, by `update`."""
 
     def __init__(self, rules: Iterable[InhibitRule]) -> None:
-        self._rules = [_Sources(rule) for rule in rules]
+        self._rules = [
+            (rule.target_matchers, [_Sources(source, rule.target_matchers) for source in rule.sources])
+            for rule in rules
+        ]
 
     def update(self, fingerprint: int, alert: Alert, now_ms: int) -> None:
         """Take note of an alert that is new, changed or ended."""
-        for rule in self._rules:
-            rule.update(fingerprint, alert, now_ms)
+        for _, sources in self._rules:
+            for source in sources:
+                source.update(fingerprint, alert, now_ms)
 
     def inhibiting(self, labels: Mapping[str, str], now_ms: int) -> list[int]:
-        """The fingerprints of alerts that inhibit one with these labels: of each rule the one longest known."""
-        found: list[int] = []
-        for rule in self._rules:
-            source = rule.inhibiting(labels, now_ms)
-            if source is not None and source not in found:
-                found.append(source)
-        return found
+        """The fingerprints of alerts that inhibit one with these labels: of each source of each rule that does, the one
+        longest known."""
+        found: dict[int, None] = {}
+        for target, sources in self._rules:
+            if not matches(target, labels):
+                continue
+            alerts = [source.firing(labels, now_ms) for source in sources]
+            if None not in alerts:
+                found.update(dict.fromkeys(alert for alert in alerts if alert is not None))
+        return list(found)
 
 
 class _Sources:
-    """One rule, and its source alerts by the values of the labels that must be equal.
+    """The alerts that are one source of a rule, by the values of the labels that must be equal.
 
     Those that are targets as well are kept apart, since they do not count for targets that are sources as well: so
     that a look-up need not pass over many of them.
     """
 
-    def __init__(self, rule: InhibitRule) -> None:
-        self._source = rule.source_matchers
-        self._target = rule.target_matchers
-        self._equal = tuple(rule.equal)
+    def __init__(self, source: InhibitSource, target: Sequence[Matcher]) -> None:
+        self._source = source.matchers
+        self._target = target
+        self._equal = source.equal
         self._one_sided: dict[tuple[str, ...], dict[int, Alert]] = defaultdict(dict)
         self._two_sided: dict[tuple[str, ...], dict[int, Alert]] = defaultdict(dict)
 
@@ -59,9 +67,8 @@ class _Sources:
             if not side[key]:
                 del side[key]
 
-    def inhibiting(self, labels: Mapping[str, str], now_ms: int) -> int | None:
-        if not matches(self._target, labels):
-            return None
+    def firing(self, labels: Mapping[str, str], now_ms: int) -> int | None:
+        """One that fires for a target with these labels."""
         key = self._key(labels)
         found = _first(self._one_sided.get(key), now_ms)
         if found is None and not matches(self._source, labels):

@@ -1,7 +1,6 @@
 """Inhibition rules: while an alert that is a source fires, alerts that are targets are not told of."""
 
 from dataclasses import dataclass
-from typing import Annotated, Any
 
 import msgspec
 
@@ -16,7 +15,21 @@ from otero.alerting.matcher_fields import (
 )
 from otero.errors import BadField
 from otero.model.matchers import Matcher
-from otero.source import Unserved
+
+
+class InhibitSourceConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An entry of a rule's `sources`."""
+
+    matchers: tuple[MatchersText, ...] = ()
+    equal: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        conditions = all_matchers({}, {}, self.matchers)
+        if not conditions:
+            raise BadField("matchers must not be empty", "matchers")
+        if all(matcher.matches("") for matcher in conditions):
+            raise BadField("at least one matcher must not match the empty value", "matchers")
+        check_label_names(self.equal, "equal")
 
 
 class InhibitRuleConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -26,9 +39,7 @@ class InhibitRuleConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     source_match: Match = {}
     source_match_re: MatchRegex = {}
     source_matchers: tuple[MatchersText, ...] = ()
-    sources: Annotated[
-        tuple[dict[str, Any], ...], Unserved("a rule with several sources inhibits nothing")
-    ] = ()
+    sources: tuple[InhibitSourceConfig, ...] = ()
     target_match: Match = {}
     target_match_re: MatchRegex = {}
     target_matchers: tuple[MatchersText, ...] = ()
@@ -47,13 +58,20 @@ class InhibitRuleConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
 
 
 @dataclass(frozen=True, slots=True)
-class InhibitRule:
-    """A rule in force. An alert is inhibited when it matches the targets' conditions and another firing alert matches the
-    sources', both with the same values of the labels in `equal` (absent is "")."""
+class InhibitSource:
+    """What an alert must match that inhibits, and the labels of which it must have the target's values (absent is "")."""
 
-    source_matchers: tuple[Matcher, ...]
-    target_matchers: tuple[Matcher, ...]
+    matchers: tuple[Matcher, ...]
     equal: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class InhibitRule:
+    """A rule in force: an alert that matches the target's conditions is inhibited while, for each of the sources, an
+    alert fires that is one."""
+
+    sources: tuple[InhibitSource, ...]
+    target_matchers: tuple[Matcher, ...]
     name: str = ""
 
 
@@ -61,11 +79,18 @@ def build_inhibit_rules(configs: tuple[InhibitRuleConfig, ...]) -> tuple[Inhibit
     """The rules in force, in their order."""
     return tuple(
         InhibitRule(
-            source_matchers=all_matchers(config.source_match, config.source_match_re, config.source_matchers),
+            sources=_sources(config),
             target_matchers=all_matchers(config.target_match, config.target_match_re, config.target_matchers),
-            equal=config.equal,
             name=config.name,
         )
         for config in configs
-        if not config.sources
     )
+
+
+def _sources(config: InhibitRuleConfig) -> tuple[InhibitSource, ...]:
+    if config.sources:
+        return tuple(
+            InhibitSource(all_matchers({}, {}, each.matchers), each.equal) for each in config.sources
+        )
+    matchers = all_matchers(config.source_match, config.source_match_re, config.source_matchers)
+    return (InhibitSource(matchers, config.equal),)

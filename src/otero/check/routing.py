@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from otero.alerting.config import AlertmanagerConfig
+from otero.alerting.inhibit_rule import InhibitSource
 from otero.alerting.matchers import matcher_text, matchers_text
 from otero.alerting.route import Route
 from otero.check.rule_labels import AlertLabels, all_of
@@ -26,10 +27,13 @@ def remarks_on(config: AlertmanagerConfig, rules: Sequence[AlertLabels]) -> Iter
     passed = {route for labels in rules for route in _walk(config.route, labels)[0]}
     yield from _unreached(config.route, "route", passed, rules)
     yield from _unused(config)
-    in_force = (index for index, rule in enumerate(config.given.inhibit_rules) if not rule.sources)
-    for index, rule in zip(in_force, config.inhibit_rules, strict=True):
+    for index, rule in enumerate(config.inhibit_rules):
         at = f"inhibit_rules[{index}]"
-        yield from _of_inhibition(at, rule.source_matchers, rule.target_matchers, rule.equal, rules)
+        several = len(rule.sources) > 1
+        for number, source in enumerate(rule.sources):
+            yield from _of_inhibition(
+                f"{at}.sources[{number}]" if several else at, source, rule.target_matchers, rules
+            )
 
 
 def taken_by(config: AlertmanagerConfig, labels: AlertLabels) -> list[Route]:
@@ -130,22 +134,21 @@ def _unused(config: AlertmanagerConfig) -> Iterator[Remark]:
 
 def _of_inhibition(
     at: str,
-    source: Sequence[Matcher],
+    source: InhibitSource,
     target: Sequence[Matcher],
-    equal: Sequence[str],
     rules: Sequence[AlertLabels],
 ) -> Iterator[Remark]:
     if not rules:
         return
-    sources = [labels for labels in rules if all_of(labels, source) is not False]
+    sources = [labels for labels in rules if all_of(labels, source.matchers) is not False]
     targets = [labels for labels in rules if all_of(labels, target) is not False]
-    for found, what, matchers in ((sources, "source", source), (targets, "target", target)):
+    for found, what, matchers in ((sources, "source", source.matchers), (targets, "target", target)):
         if not found:
             yield Remark(
                 at, f"it inhibits nothing: no alert of the given rules is a {what}: {_cause(matchers, rules)}"
             )
             return
-    for name in equal:
+    for name in source.equal:
         of_sources = {labels.value(name) for labels in sources}
         of_targets = {labels.value(name) for labels in targets}
         if None in of_sources or None in of_targets:
