@@ -230,6 +230,7 @@ class Otero:
         self._collector = StoreCollector(self.store)
         REGISTRY.register(self._collector)
         REGISTRY.register(self._rule_metrics)
+        REGISTRY.register(self.alertmanager)
         REGISTRY.register(self.external_alertmanagers)
         # What is loaded by now stays: looking through it again and again for garbage would cost more than any garbage.
         gc.collect()
@@ -252,6 +253,7 @@ class Otero:
         if self._collector is not None:
             REGISTRY.unregister(self._collector)
             REGISTRY.unregister(self._rule_metrics)
+            REGISTRY.unregister(self.alertmanager)
             REGISTRY.unregister(self.external_alertmanagers)
         await self.rules.stop()
         await self.external_alertmanagers.stop()

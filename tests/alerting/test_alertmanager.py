@@ -310,3 +310,27 @@ async def test_many_at_once_none_lost_none_doubled(world: World) -> None:
     await again.turn(600)
     assert len(again.told) == 500
     await again.stop()
+
+
+def counted(world: World) -> dict[str, dict[str, float]]:
+    return {
+        family.name: {sample.labels["state"]: sample.value for sample in family.samples if sample.value}
+        for family in world.alertmanager.collect()
+    }
+
+
+async def test_alerts_and_silences_are_counted_by_state(world: World) -> None:
+    await world.start("{route: {receiver: hook, group_wait: 10s}, receivers: [{name: hook}]}")
+    now_ms = world.clock.now_ms()
+    silence = Silence(parse_matchers("instance=b").matchers, now_ms, now_ms + 60_000)
+    world.alertmanager.silences.create(silence)
+    await world.fire("a", "b")
+    await world.turn(11)
+    assert counted(world) == {
+        "alertmanager_alerts": {"active": 1, "suppressed": 1},
+        "alertmanager_silences": {"active": 1},
+    }
+    await world.turn(61)
+    await world.resolve("a")
+    assert counted(world)["alertmanager_silences"] == {"expired": 1}
+    assert sum(counted(world)["alertmanager_alerts"].values()) == 1

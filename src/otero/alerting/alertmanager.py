@@ -5,12 +5,14 @@ import contextlib
 import logging
 import random
 import threading
-from collections import deque
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, get_args
+
+from prometheus_client import Metric
 
 from otero.alerting import metrics
 from otero.alerting.channel import Channel, Sleep, first_of
@@ -24,13 +26,14 @@ from otero.alerting.notify import NOTIFIERS, Notifier
 from otero.alerting.notify.client import Client, Memory
 from otero.alerting.pipeline import Pipeline, Said
 from otero.alerting.silences import Silences
-from otero.alerting.status import AlertStatus, GroupStatus
+from otero.alerting.status import AlertState, AlertStatus, GroupStatus
 from otero.alerting.template import Templates
 from otero.clock import Clock
 from otero.errors import OteroError
 from otero.http_client import Hosts
 from otero.model.alerts import Alert
 from otero.model.decisions import Record
+from otero.model.silences import SilenceState
 from otero.storage.alerts import AlertTable
 from otero.storage.notification_log import NotificationLogTable
 from otero.storage.silences import SilenceTable
@@ -142,6 +145,25 @@ class Alertmanager:
             self._threads.submit(self._put, alerts)
         else:
             metrics.DROPPED.labels("too_many_waiting").inc(len(alerts))
+
+    def collect(self) -> Iterator[Metric]:
+        """What Alertmanager's metrics tell of alerts and silences as they are now: a prometheus_client Collector."""
+        now_ms = self._clock.now_ms()
+        states = dict.fromkeys(get_args(AlertState), 0)
+        for fingerprint, alert in self.inbox.all():
+            if not alert.resolved_at(now_ms):
+                states[self._last_state(fingerprint)] += 1
+        yield metrics.by_state(
+            "alertmanager_alerts", "Alerts that fire, by state at their last flush.", states
+        )
+        silences = Counter(silence.state(now_ms).value for silence in self.silences.list())
+        found = {state.value: silences[state.value] for state in SilenceState}
+        yield metrics.by_state("alertmanager_silences", "Silences, by state.", found)
+
+    def _last_state(self, fingerprint: int) -> AlertState:
+        if fingerprint in self._said.silenced or fingerprint in self._said.inhibited:
+            return "suppressed"
+        return "active" if self._dispatcher.groups_of(fingerprint) else "unprocessed"
 
     def alerts(self) -> list[AlertStatus]:
         """Every alert that fires, by fingerprint."""

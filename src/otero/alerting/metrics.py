@@ -1,6 +1,9 @@
 """What the Alertmanager inside tells of itself, under the names of Alertmanager's own metrics."""
 
+from collections.abc import Mapping
+
 from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client.core import GaugeMetricFamily
 
 from otero.telemetry import REGISTRY
 
@@ -42,3 +45,11 @@ DROPPED = Counter(
     ["reason"],
     registry=REGISTRY,
 )
+
+
+def by_state(name: str, text: str, counts: Mapping[str, int]) -> GaugeMetricFamily:
+    """How many there are now of each state."""
+    family = GaugeMetricFamily(name, text, labels=["state"])
+    for state, count in counts.items():
+        family.add_metric([state], count)
+    return family

@@ -6,6 +6,8 @@ from typing import Literal
 
 from otero.model.alerts import Alert
 
+AlertState = Literal["active", "suppressed", "unprocessed"]
+
 
 @dataclass(frozen=True, slots=True)
 class AlertStatus:
@@ -18,7 +20,7 @@ class AlertStatus:
 
     alert: Alert
     fingerprint: int
-    state: Literal["active", "suppressed", "unprocessed"]
+    state: AlertState
     silenced_by: tuple[str, ...] = ()
     inhibited_by: tuple[str, ...] = ()
     receivers: tuple[str, ...] = ()
