@@ -124,3 +124,21 @@ def test_it_goes_along_with_calls_threads_and_tasks(run: Callable) -> None:
             carried,
         ],
     }
+
+
+def test_it_goes_along_with_greenlets(run: Callable) -> None:
+    ran = run("""
+        import gevent.monkey; gevent.monkey.patch_all()
+        import json, threading, gevent.pool
+        from otero_sdk import correlation
+        from otero_sdk.correlation import carriers
+        carriers.install()
+        with correlation.use("job-7"):
+            found = [gevent.spawn(correlation.get), gevent.pool.Pool(2).spawn(correlation.get)]
+            gevent.joinall(found)
+            values = [greenlet.value for greenlet in found]
+            threading.Thread(target=lambda: values.append(correlation.get())).start()
+            gevent.sleep(0)
+        print(json.dumps([*values, gevent.pool.Pool(2).map(lambda _: correlation.get(), [1])]))
+    """)
+    assert ran.answer == ["job-7", "job-7", "job-7", [None]]

@@ -1,81 +1,18 @@
 """Checks of real servers; those that are not installed are skipped by name."""
 
 import http.server
-import os
-import pwd
-import shutil
 import socket
-import subprocess
 import threading
-import time
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from otero_sdk.health import Check, Health, HealthChecks, checks
+from sdk.tests.running import free_port
 
 
 def ask(check: Check) -> dict[str, Any]:
     return dict(HealthChecks({"it": check}, timeout_s=10).report().checks["it"])
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
-    until = time.monotonic() + 30
-    while time.monotonic() < until and process.poll() is None:
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.02)
-    raise AssertionError("the server did not start")
-
-
-@pytest.fixture(scope="module")
-def postgres_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    binaries = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"))
-    if not binaries:
-        pytest.skip("PostgreSQL is not installed: apt-get install postgresql")
-    folder = tmp_path_factory.mktemp("postgres")
-    # The server refuses to run as root.
-    user = pwd.getpwnam("postgres") if os.getuid() == 0 else pwd.getpwuid(os.getuid())
-    as_user: dict[str, Any] = {"user": user.pw_uid, "group": user.pw_gid} if os.getuid() == 0 else {}
-    if as_user:
-        for parent in (folder, *folder.parents[:3]):
-            if parent.owner() == "root" and parent != Path("/tmp"):
-                parent.chmod(0o755)
-        os.chown(folder, user.pw_uid, user.pw_gid)
-    data, port = folder / "data", free_port()
-    (folder / "password").write_text("s3cret")
-    (folder / "password").chmod(0o644)
-    environ = {**os.environ, "HOME": str(folder)}
-    command = [binaries[-1].with_name("initdb"), "-D", data, "-U", "shop", "-A", "scram-sha-256", "--no-sync"]
-    subprocess.run(
-        [*command, f"--pwfile={folder / 'password'}"],
-        check=True,
-        capture_output=True,
-        env=environ,
-        cwd=folder,
-        **as_user,
-    )
-    server = subprocess.Popen(
-        [binaries[-1], "-D", data, "-h", "127.0.0.1", "-p", str(port), "-k", str(folder), "-F"],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        env=environ,
-        cwd=folder,
-        **as_user,
-    )
-    wait_for(port, server)
-    yield port
-    server.terminate()
-    server.wait(30)
 
 
 def test_postgres(postgres_port: int) -> None:
@@ -89,23 +26,6 @@ def test_postgres(postgres_port: int) -> None:
         ask(checks.postgres(f"postgresql://shop:s3cret@127.0.0.1:{free_port()}/shop"))["status"]
         == "unhealthy"
     )
-
-
-@pytest.fixture(scope="module")
-def redis_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    binary = shutil.which("redis-server")
-    if binary is None:
-        pytest.skip("Redis is not installed: apt-get install redis-server")
-    port = free_port()
-    server = subprocess.Popen(
-        [binary, "--port", str(port), "--bind", "127.0.0.1", "--requirepass", "s3cret", "--save", ""],
-        cwd=tmp_path_factory.mktemp("redis"),
-        stdout=subprocess.DEVNULL,
-    )
-    wait_for(port, server)
-    yield port
-    server.terminate()
-    server.wait(30)
 
 
 def test_redis(redis_port: int) -> None:

@@ -223,3 +223,26 @@ def test_libraries_are_instrumented_when_they_are_imported(run: Callable, receiv
     trace_id = base64.b64decode(server["traceId"]).hex()
     for found in seen:
         assert found == [trace_id, "abc", "correlation_id=abc", trace_id, trace_id]
+
+
+def test_calls_of_databases_are_spans(
+    run: Callable, receiver: Receiver, postgres_port: int, redis_port: int
+) -> None:
+    run(
+        f"""
+    import json
+    from otero_sdk import correlation, instrument
+    instrument(lambda environ, start_response: [], service="shop")
+    import psycopg, redis
+    with correlation.use("abc"):
+        with psycopg.connect("postgresql://shop:s3cret@127.0.0.1:{postgres_port}/postgres") as connection:
+            connection.execute("SELECT 42")
+        with redis.Redis(port={redis_port}, password="s3cret") as client: client.set("lamp", "3")
+    print("0")
+    """,
+        OTEL_TRACES_EXPORTER="otlp",
+        OTEL_EXPORTER_OTLP_ENDPOINT=receiver.url,
+    )
+    found = {(span["name"], attributes(span)["correlation_id"]) for span in receiver.spans}
+    assert found >= {("SELECT", "abc"), ("SET", "abc")}
+    assert "s3cret" not in str(receiver.spans)

@@ -1,9 +1,11 @@
-"""Carries the correlation id along: calls of requests, httpx and aiohttp, messages of Celery, threads and thread pools.
+"""Carries the correlation id along: calls of requests, httpx and aiohttp, messages of Celery,
+threads, thread pools and greenlets.
 
 A library is touched when the application imports it. Calling `install` again changes nothing.
 """
 
 import concurrent.futures
+import contextvars
 import functools
 import threading
 from collections.abc import Callable, MutableMapping
@@ -24,6 +26,8 @@ def install() -> None:
         "aiohttp.client", lambda module: _replace(module.ClientSession, "_request", _request_with_header)
     )
     when_imported("celery.signals", _instrument_celery)
+    when_imported("gevent", lambda module: _replace(module, "spawn", _spawn_in_context))
+    when_imported("gevent.pool", lambda module: _replace(module.Group, "spawn", _spawn_of_group_in_context))
 
 
 def add_headers(headers: MutableMapping[str, str]) -> None:
@@ -70,6 +74,21 @@ def _submit_with_id(submit: Callable[..., Any]) -> Callable[..., Any]:
         return submit(self, token_bearer, fn, *args, **kwargs)
 
     return submit_call
+
+
+def _spawn_in_context(spawn: Callable[..., Any]) -> Callable[..., Any]:
+    # A greenlet begins with an empty context, where a task has a copy of its maker's: trace and id.
+    def spawn_greenlet(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        return spawn(contextvars.copy_context().run, function, *args, **kwargs)
+
+    return spawn_greenlet
+
+
+def _spawn_of_group_in_context(spawn: Callable[..., Any]) -> Callable[..., Any]:
+    def spawn_greenlet(self: Any, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        return spawn(self, contextvars.copy_context().run, function, *args, **kwargs)
+
+    return spawn_greenlet
 
 
 def _without(call: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:

@@ -8,7 +8,6 @@ it before it appears, so that nothing counts twice however the process ends: wha
 and removed. One process at a time reads or archives; the others wait for it.
 """
 
-import fcntl
 import json
 import os
 import re
@@ -108,6 +107,8 @@ def _entries(file: Path) -> Iterable[tuple[str, float, float, int]]:
 
 @contextmanager
 def _alone(folder: Path) -> Generator[None]:
+    import fcntl  # there is none on Windows, nor servers that fork
+
     descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
