@@ -145,6 +145,45 @@ async def test_silenced_until_the_silence_ends(world: World) -> None:
     ]  # fmt: skip
 
 
+async def test_who_was_told_that_it_fires_is_told_of_its_end_though_silenced(world: World) -> None:
+    await world.start(ONE)
+    await world.fire("1", "2")
+    await world.turn(30)
+    assert world.told == [told(30, "1 2", "", "first notification")]
+    now_ms = world.clock.now_ms()
+    matchers = parse_matchers('instance=~"1|3"').matchers
+    world.alertmanager.silences.create(Silence(matchers, now_ms, now_ms + 3_600_000))
+    await world.fire("3", "4")
+    await world.turn(300)
+    assert world.told[1:] == [told(330, "2 4", "", "new alerts")], "1 and 3 are held back"
+    world = await world.crash()
+    await world.start(ONE)
+    await world.resolve("1", "3")
+    await world.turn(300)
+    assert [(one.firing, one.resolved, one.reason) for one in world.told[2:]] == [
+        ("2 4", "1", "some resolved")
+    ]
+    assert "the end of 1 although held back" in world.text(DecisionKind.DELIVERED)
+    await world.stop()
+
+
+async def test_inhibited_alerts_end_for_those_who_know_them(world: World) -> None:
+    await world.start(INHIBIT)
+    await world.fire("1", node="a")
+    await world.turn(30)
+    await world.fire("src", name="NodeDown", node="a")
+    await world.fire("2", node="a")
+    await world.turn(300)
+    assert [one.firing for one in world.told] == ["1", "src"]
+    await world.resolve("1", node="a")
+    await world.resolve("2", node="a")
+    await world.turn(300)
+    assert [(one.firing, one.resolved, one.reason) for one in world.told[2:]] == [("", "1", "all resolved")]
+    await world.turn(600)
+    assert len(world.told) == 3
+    assert [group.key for group in world.alertmanager.groups()] == ['{}:{alertname="NodeDown"}']
+
+
 TIMES = """
 route:
   receiver: hook

@@ -1,7 +1,7 @@
 """Who is told again, and what a restart knows of it."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -16,8 +16,10 @@ HOUR = 3_600_000
 KEY = LogKey('{}:{alertname="A"}', "oncall", "slack[0]")
 
 
-def entry(firing: set[int], resolved: set[int] = frozenset(), age_ms: int = 0) -> LogEntry:  # type: ignore[assignment]
-    return LogEntry(frozenset(firing), frozenset(resolved), NOW - age_ms, NOW + HOUR)
+def entry(
+    firing: set[int], resolved: Iterable[int] = (), age_ms: int = 0, held: Iterable[int] = ()
+) -> LogEntry:
+    return LogEntry(frozenset(firing), frozenset(resolved), NOW - age_ms, NOW + HOUR, frozenset(held))
 
 
 @pytest.mark.parametrize(
@@ -36,6 +38,10 @@ def entry(firing: set[int], resolved: set[int] = frozenset(), age_ms: int = 0) -
         (entry({1}), set(), {1}, False, "all resolved"),
         (entry(set(), {1}), set(), {1}, True, ""),
         (entry(set(), {1}), {1}, set(), True, "first notification"),
+        (entry(set(), held={1}), set(), {1}, True, "all resolved"),
+        (entry(set(), held={1}), set(), {2}, True, ""),
+        (entry({2}, held={1}), {2}, {1}, True, "some resolved"),
+        (entry({2}, held={1}), {1, 2}, set(), True, "new alerts"),  # held back no more
         (entry({1}, age_ms=4 * HOUR - 1), {1}, set(), True, ""),
         (entry({1}, age_ms=4 * HOUR), {1}, set(), True, "repeat interval"),
     ],
@@ -63,11 +69,11 @@ async def test_kept_through_a_restart_as_long_as_something_fires(state: State) -
     big = (1 << 64) - 1
     other = KEY._replace(integration="slack[1]")
     await log.told(KEY, {1, big}, {2}, NOW, repeat_interval_ms=HOUR)
-    await log.told(other, {3}, set(), NOW, repeat_interval_ms=100 * HOUR)
+    await log.told(other, set(), set(), NOW, repeat_interval_ms=100 * HOUR, held={3})
     await log.told(KEY._replace(receiver="x"), set(), {2}, NOW, repeat_interval_ms=HOUR)
     again = NotificationLog(NotificationLogTable(state))
     assert again.entry(KEY) == LogEntry(frozenset({1, big}), frozenset({2}), NOW, NOW + RETENTION_MS)
-    assert again.entry(other) == LogEntry(frozenset({3}), frozenset(), NOW, NOW + 200 * HOUR)
+    assert again.entry(other) == LogEntry(frozenset(), frozenset(), NOW, NOW + 200 * HOUR, frozenset({3}))
     assert again.entry(KEY._replace(receiver="x")) is None
     assert await again.sweep(NOW + RETENTION_MS) == 1
     await again.told(other, set(), {3}, NOW, repeat_interval_ms=HOUR)

@@ -204,7 +204,8 @@ async def test_receivers_are_told_the_same(tmp_path: Path) -> None:
         await step([alert("NodeDown", "n", ends=True, node="a")], A=4, B=3, C=3, NodeDown=2)
         await step(
             [
-                alert("A", "1", ends=True, node="a"), alert("A", "2", ends=True, node="b"),
+                # A/2 goes on: that it ends, Alertmanager does not tell while it is silenced, Otero does.
+                alert("A", "1", ends=True, node="a"),
                 alert("B", "1", ends=True, severity="page", team="a"), alert("C", "1", ends=True, severity="page"),
             ],
             A=5, B=5, C=4, NodeDown=2,

@@ -2,7 +2,8 @@
 
 Rules: Alertmanager's nflog and its deduplication (notify.DedupStage). Where they differ: an entry without firing alerts
 says the same as none and is dropped; one with firing alerts is kept for 120 h, and never for less than two repeat
-intervals; a repeat is due when the repeat interval has passed to the millisecond.
+intervals; a repeat is due when the repeat interval has passed to the millisecond; alerts that were told of and are then
+held back are remembered, so that their end can be told.
 """
 
 import asyncio
@@ -33,7 +34,7 @@ def reason_to_notify(
         return "new alerts" if entry.firing else "first notification"
     if not firing:
         # Even one who does not want to hear of it: the log must know that they no longer fire.
-        return "all resolved" if entry.firing else ""
+        return "all resolved" if entry.firing or resolved & entry.held else ""
     if send_resolved and not resolved <= entry.resolved:
         return "some resolved"
     return "repeat interval" if entry.notified_ms + repeat_interval_ms <= now_ms else ""
@@ -64,14 +65,15 @@ class NotificationLog:
         now_ms: int,
         *,
         repeat_interval_ms: int,
+        held: AbstractSet[int] = frozenset(),
     ) -> None:
         """Note that an integration was told; returns when it is stored.
 
         When the state cannot be written, that is logged and the note holds as long as the process lives.
         """
-        if firing:
-            kept_ms = max(RETENTION_MS, 2 * repeat_interval_ms)
-            entry = LogEntry(frozenset(firing), frozenset(resolved), now_ms, now_ms + kept_ms)
+        if firing or held:
+            expires_ms = now_ms + max(RETENTION_MS, 2 * repeat_interval_ms)
+            entry = LogEntry(frozenset(firing), frozenset(resolved), now_ms, expires_ms, frozenset(held))
             self._entries[key] = entry
         else:
             entry = None

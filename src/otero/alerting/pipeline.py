@@ -4,6 +4,8 @@
     known already? ─▶ send, again if need be ─▶ notification log
 
 Rules: Alertmanager's notify package; its order is kept, since it shows: within a muted time no silence is looked for.
+Unlike there, who was told that an alert fires is told of its end, whatever holds the alert back by then: no page stays
+open because of a silence.
 Every decision is recorded when it differs from the one before.
 """
 
@@ -89,16 +91,21 @@ class Pipeline:
 
     async def run(self, flush: Flush) -> bool:
         """Tell of a group. Whether everybody knows now what they are to know: false when an integration failed."""
-        alerts = self._not_inhibited(flush, flush.alerts)
-        if not alerts or self._muted(flush, len(alerts)):
-            return True
-        alerts = self._not_silenced(flush, alerts)
+        passed = self._passed(flush)
+        held = {number: alert for number, alert in flush.alerts.items() if number not in passed}
         channels = self._channels.get(flush.route.receiver, ())
-        if not alerts or not channels:
+        if not channels or not (passed or any(alert.resolved_at(flush.now_ms) for alert in held.values())):
             return True
         if len(channels) == 1:
-            return await self._tell(channels[0], flush, alerts)
-        return all(await asyncio.gather(*(self._tell(channel, flush, alerts) for channel in channels)))
+            return await self._tell(channels[0], flush, passed, held)
+        return all(await asyncio.gather(*(self._tell(channel, flush, passed, held) for channel in channels)))
+
+    def _passed(self, flush: Flush) -> Mapping[int, Alert]:
+        """The alerts that nothing holds back."""
+        alerts = self._not_inhibited(flush, flush.alerts)
+        if not alerts or self._muted(flush, len(alerts)):
+            return {}
+        return self._not_silenced(flush, alerts)
 
     def muted_by(self, group: Group, now_ms: int) -> str:
         """The time interval that mutes a group's route now; "" when none does."""
@@ -200,12 +207,22 @@ class Pipeline:
                 )
         return passed
 
-    async def _tell(self, channel: Channel, flush: Flush, alerts: Mapping[int, Alert]) -> bool:
+    async def _tell(
+        self, channel: Channel, flush: Flush, passed: Mapping[int, Alert], held: Mapping[int, Alert]
+    ) -> bool:
+        route, key = flush.route, LogKey(flush.group.key, channel.receiver, channel.name)
+        entry = self._log.entry(key)
+        known = held.keys() & entry.fires if entry else set[int]()
+        ended = {number for number in known if held[number].resolved_at(flush.now_ms)}
+        alerts = {
+            number: alert for number, alert in flush.alerts.items() if number in passed or number in ended
+        }
+        if not alerts:
+            return True
         firing = {number for number, alert in alerts.items() if not alert.resolved_at(flush.now_ms)}
         resolved = alerts.keys() - firing
-        route, key = flush.route, LogKey(flush.group.key, channel.receiver, channel.name)
         reason = reason_to_notify(
-            self._log.entry(key),
+            entry,
             firing,
             resolved,
             flush.now_ms,
@@ -219,13 +236,14 @@ class Pipeline:
             shown = [alert for number, alert in alerts.items() if channel.send_resolved or number in firing]
             if not await self._deliver(channel, flush, key, reason, shown):
                 return False
-            self._say_delivered(flush, key, reason, firing, resolved if channel.send_resolved else set())
+            told = resolved if channel.send_resolved else set[int]()
+            self._say_delivered(flush, key, reason, firing, told, len(ended & told))
         else:
             text = f"Not told that all have ended: send_resolved of {key.integration} is false."
             self._say_group(flush, DecisionKind.DEDUPLICATED, key, text, reason="send_resolved")
             self._said.failing.pop(key, None)
         await self._log.told(
-            key, firing, resolved, flush.now_ms,
+            key, firing, resolved, flush.now_ms, held=known - ended,
             repeat_interval_ms=max(route.repeat_interval_ms, route.group_interval_ms),
         )  # fmt: skip
         return True
@@ -293,12 +311,14 @@ class Pipeline:
         )
 
     def _say_delivered(
-        self, flush: Flush, key: LogKey, reason: str, firing: set[int], resolved: set[int]
+        self, flush: Flush, key: LogKey, reason: str, firing: set[int], resolved: set[int], held: int
     ) -> None:
         now_ms = self._clock.now_ms()
         parts = [f"{len(firing)} firing"] if firing else []
         parts += [f"{len(resolved)} resolved"] if resolved else []
         text = f"Delivered: {' and '.join(parts)} ({reason})"
+        if held:
+            text += f", the end of {held} although held back: it was told that they fired"
         if (failing := self._said.failing.pop(key, None)) is not None:
             text += f", after failures since {when(failing[0])}"
         self._say_group(

@@ -1,7 +1,7 @@
 """The notification log in the small mutable state: what each integration was last told of each group.
 
-notification_log  one row per group, receiver and integration; `firing` and `resolved` are the fingerprints of the
-                  alerts that it was told, eight big-endian bytes each.
+notification_log  one row per group, receiver and integration; `firing`, `resolved` and `held` are fingerprints of
+                  alerts, eight big-endian bytes each.
 """
 
 from collections.abc import Mapping
@@ -20,6 +20,7 @@ _LOG = sa.Table(
     sa.Column("integration", sa.Text, primary_key=True),
     sa.Column("firing", sa.LargeBinary, nullable=False),
     sa.Column("resolved", sa.LargeBinary, nullable=False),
+    sa.Column("held", sa.LargeBinary, nullable=False),
     sa.Column("notified_ms", sa.BigInteger, nullable=False),
     sa.Column("expires_ms", sa.BigInteger, nullable=False),
 )
@@ -40,12 +41,19 @@ class LogKey(NamedTuple):
 
 class LogEntry(NamedTuple):
     """What was told last: the fingerprints of the alerts that fired and of those that had ended, when it was, and when
-    the entry may be forgotten."""
+    the entry may be forgotten. `held` are alerts told of earlier that still fired but were held back this time: their
+    end is yet to be told."""
 
     firing: frozenset[int]
     resolved: frozenset[int]
     notified_ms: int
     expires_ms: int
+    held: frozenset[int] = frozenset()
+
+    @property
+    def fires(self) -> frozenset[int]:
+        """The alerts of which the integration was told that they fire, and not yet that they ended."""
+        return self.firing | self.held
 
 
 class NotificationLogTable:
@@ -59,7 +67,11 @@ class NotificationLogTable:
         with self._state.begin() as connection:
             return {
                 LogKey(row.group_key, row.receiver, row.integration): LogEntry(
-                    _unpacked(row.firing), _unpacked(row.resolved), row.notified_ms, row.expires_ms
+                    _unpacked(row.firing),
+                    _unpacked(row.resolved),
+                    row.notified_ms,
+                    row.expires_ms,
+                    _unpacked(row.held),
                 )
                 for row in connection.execute(sa.select(_LOG))
             }
@@ -85,6 +97,7 @@ class NotificationLogTable:
                     **key._asdict(),
                     "firing": _packed(entry.firing),
                     "resolved": _packed(entry.resolved),
+                    "held": _packed(entry.held),
                     "notified_ms": entry.notified_ms,
                     "expires_ms": entry.expires_ms,
                 }

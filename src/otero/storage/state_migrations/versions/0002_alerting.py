@@ -37,6 +37,7 @@ def upgrade() -> None:
         sa.Column("integration", sa.Text, primary_key=True),
         sa.Column("firing", sa.LargeBinary, nullable=False),
         sa.Column("resolved", sa.LargeBinary, nullable=False),
+        sa.Column("held", sa.LargeBinary, nullable=False),
         sa.Column("notified_ms", sa.BigInteger, nullable=False),
         sa.Column("expires_ms", sa.BigInteger, nullable=False),
     )
