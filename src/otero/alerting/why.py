@@ -6,8 +6,8 @@ conclusion(story)  -> who was told; who was not, and why
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 
+from otero.alerting.wording import when
 from otero.model.decisions import Decision, DecisionKind
 
 K = DecisionKind
@@ -116,22 +116,17 @@ class Outcome:
     not_told: Sequence[str] = ()
 
 
-def conclusion(
-    story: Story, *, state: str, integrations: Mapping[str, Sequence[str]] | None, routes: bool
-) -> Outcome:
+def conclusion(story: Story, *, state: str, integrations: Mapping[str, Sequence[str]]) -> Outcome:
     """Who was told and who was not.
 
     state         at present: pending, firing, inactive; "" when that is not known.
-    integrations  of each receiver of the configuration in force; None without one.
-    routes        whether there is an Alertmanager's configuration at all.
+    integrations  of each receiver of the configuration in force.
     """
     decisions = story.decisions
     begins = [at for at, one in enumerate(decisions) if one.kind in _BEGINS and _is_begin(decisions, at)]
     if not begins:
         return _never_fired(decisions, state)
     spell = decisions[begins[-1] :]
-    if not routes:
-        return Outcome("Nobody was told: no alertmanager.yml is loaded, so there is nobody to tell.")
     places = _places(spell) or _places(decisions)
     if not places:
         if any(one.kind is K.RECEIVED for one in decisions):
@@ -144,7 +139,7 @@ def conclusion(
         receiver = place[1]
         of_group = [one for one in spell if (one.group_key, one.receiver) == place]
         names = dict.fromkeys(one.integration for one in of_group if one.integration)
-        names.update(dict.fromkeys((integrations or {}).get(receiver, ())))
+        names.update(dict.fromkeys(integrations.get(receiver, ())))
         if not names:
             has_none = integrations is not None and receiver in integrations
             reason = _withheld(of_group, held) or (
@@ -158,7 +153,7 @@ def conclusion(
             delivered = next((one for one in reversed(last) if one.kind is K.DELIVERED), None)
             failed = last and last[-1].kind in (K.ATTEMPT_FAILED, K.GIVEN_UP)
             if delivered is not None:
-                told.append(f"{receiver} by {name} at {_when(delivered.time_ms)}")
+                told.append(f"{receiver} by {name} at {when(delivered.time_ms)}")
             if failed:
                 not_told.append(f"{receiver} by {name}: {_bare(last[-1].text)}")
             elif delivered is None:
@@ -223,7 +218,3 @@ def _withheld(of_group: Sequence[Decision], held: str) -> str:
 def _bare(text: str) -> str:
     """A sentence as a part of another one."""
     return text[:1].lower() + text[1:].removesuffix(".")
-
-
-def _when(time_ms: int) -> str:
-    return f"{datetime.fromtimestamp(time_ms / 1000, UTC):%Y-%m-%d %H:%M:%S} UTC"

@@ -19,6 +19,7 @@ class Endpoint:
 
     With `query`, a Struct of parameters, and with `is_query`, for work that ends when the client hangs up, the request
     is the third argument.
+    With `query`, a Struct of parameters, it is `handler(query, path parameters, request)`. `max_bytes` is of the body.
     """
 
     method: str
@@ -29,6 +30,7 @@ class Endpoint:
     body: Any = None
     query: type[msgspec.Struct] | None = None
     is_query: bool = False
+    max_bytes: int = 1 << 20
 
     @property
     def name(self) -> str:

@@ -19,6 +19,7 @@ from otero.api.native import schema
 from otero.api.native.openapi import Endpoint, describe
 from otero.api.native.records import RecordEndpoints
 from otero.api.native.replay import ReplayEndpoints
+from otero.api.native.webhook import WebhookEndpoints
 from otero.api.native.why import WhyEndpoints
 from otero.api.problem import native_problem
 from otero.errors import BadInput, LimitExceeded
@@ -26,7 +27,6 @@ from otero.http_server import measured
 from otero.storage.backup import backup
 
 PREFIX = "/api/otero/v1"
-MAX_BODY_BYTES = 1 << 20
 
 
 class NativeApi:
@@ -54,6 +54,7 @@ class NativeApi:
             *RecordEndpoints(self._context).endpoints(),
             *WhyEndpoints(self._context).endpoints(),
             *ReplayEndpoints(self._context).endpoints(),
+            *WebhookEndpoints(self._context).endpoints(),
         )
 
     async def get_status(self, _body: None, _path: dict[str, str]) -> schema.Status:
@@ -158,7 +159,7 @@ def _serve(endpoint: Endpoint) -> Callable[[Request], Any]:
                 if request.headers.get("content-type", "").split(";")[0] != "application/json":
                     raise BadInput("send the body as application/json")
                 try:
-                    body = decoder.decode(await _bounded_body(request))
+                    body = decoder.decode(await _bounded_body(request, endpoint.max_bytes))
                 except msgspec.DecodeError as error:
                     raise BadInput(f"cannot read the body: {error}") from None
             path = dict(request.path_params)
@@ -186,10 +187,10 @@ def _query(request: Request, type_: type[msgspec.Struct]) -> msgspec.Struct:
         raise BadInput(f"cannot read the query parameters: {error}") from None
 
 
-async def _bounded_body(request: Request) -> bytes:
+async def _bounded_body(request: Request, max_bytes: int) -> bytes:
     parts = bytearray()
     async for part in request.stream():
         parts += part
-        if len(parts) > MAX_BODY_BYTES:
-            raise LimitExceeded(f"the body is larger than {MAX_BODY_BYTES:,} bytes")
+        if len(parts) > max_bytes:
+            raise LimitExceeded(f"the body is larger than {max_bytes:,} bytes")
     return bytes(parts)

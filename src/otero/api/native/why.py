@@ -163,7 +163,7 @@ class WhyEndpoints:
             start_ms,
             now_ms,
             [self._rule(group, rule, budget, now_ms) for group, rule in rules],
-            [self._alert(story, states, is_ruled=bool(rules)) for story in found],
+            [self._alert(story, states, is_ruled=bool(rules), now_ms=now_ms) for story in found],
             [_decision(one) for one in about_rule(decisions)],
             near,
             truncated,
@@ -214,9 +214,17 @@ class WhyEndpoints:
             for alert in rule.active.values()
         }
 
-    def _alert(self, story: Story, states: Mapping[int, str], *, is_ruled: bool) -> WhyAlert:
+    def _alert(self, story: Story, states: Mapping[int, str], *, is_ruled: bool, now_ms: int) -> WhyAlert:
+        alertmanager = self._context.alertmanager
         state = states.get(story.fingerprint, "inactive" if is_ruled else "")
-        outcome = conclusion(story, state=state, integrations=None, routes=False)
+        taken = alertmanager.inbox.get(story.fingerprint)
+        if not is_ruled:
+            state = "firing" if taken is not None and not taken.resolved_at(now_ms) else "inactive"
+        receivers = {
+            receiver.name: [integration.name for integration in receiver.integrations]
+            for receiver in alertmanager.config.receivers
+        }
+        outcome = conclusion(story, state=state, integrations=receivers)
         return WhyAlert(
             dict(story.labels),
             f"{story.fingerprint:016x}",
