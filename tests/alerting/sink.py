@@ -1,6 +1,7 @@
 """A receiver over HTTP that keeps what it gets and answers what it is told to."""
 
 import asyncio
+import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Self
@@ -11,12 +12,13 @@ from aiohttp import web
 @dataclass
 class Sink:
     """`got` has the JSON bodies by path; `answers` gives (status, headers) by path, 200 by default; what comes to a path in
-    `hanging` is never answered."""
+    `hanging` is never answered. `tls` makes it speak HTTPS."""
 
     answers: dict[str, Callable[[], tuple[int, dict[str, str]]]] = field(default_factory=dict)
     hanging: set[str] = field(default_factory=set)
     got: list[tuple[str, Any]] = field(default_factory=list)
     url: str = ""
+    tls: ssl.SSLContext | None = None
 
     async def __aenter__(self) -> Self:
         self._changed = asyncio.Condition()
@@ -25,9 +27,9 @@ class Sink:
         app.router.add_route("*", "/{path:.*}", self._answer)
         self._runner = web.AppRunner(app, shutdown_timeout=0.1)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", 0)
+        site = web.TCPSite(self._runner, "127.0.0.1", 0, ssl_context=self.tls)
         await site.start()
-        self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
+        self.url = f"{'https' if self.tls else 'http'}://127.0.0.1:{self._runner.addresses[0][1]}"
         return self
 
     async def __aexit__(self, *_: object) -> None:

@@ -29,7 +29,9 @@ def program(name: str) -> str:
 class Exporter:
     """Serves whatever `body` returns on /metrics."""
 
-    def __init__(self, body: Callable[[], bytes], content_type: str = "text/plain; version=0.0.4") -> None:
+    def __init__(
+        self, body: Callable[[], bytes], content_type: str = "text/plain; version=0.0.4", *, port: int = 0
+    ) -> None:
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
 
@@ -48,7 +50,7 @@ class Exporter:
             daemon_threads = True
             allow_reuse_address = True
 
-        self._server = Server(("127.0.0.1", 0), Handler)
+        self._server = Server(("127.0.0.1", port), Handler)
         self.port = self._server.server_address[1]
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
 

@@ -55,6 +55,8 @@ class Client:
             raise Unavailable(
                 f"cannot reach {self.url}: {error.reason}; is `otero serve` running there? (--url or $OTERO_URL names another)"
             ) from None
+        except OSError as error:
+            raise Unavailable(f"{self.url} broke the connection off: {error}") from None
         except ValueError:
             raise OteroError(f"{self.url}{path} did not answer with JSON; is it an Otero?") from None
 
