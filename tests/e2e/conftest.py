@@ -2,6 +2,7 @@
 
 import contextlib
 import shutil
+import socket
 import socketserver
 import subprocess
 import sys
@@ -9,13 +10,18 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler
+from typing import Any
 from urllib.request import urlopen
 
 import pytest
 
 from tests.e2e.server import free_port
 
-DEBIAN = {"promtool": "prometheus", "prometheus-node-exporter": "prometheus-node-exporter"}
+DEBIAN = {
+    "promtool": "prometheus",
+    "prometheus-node-exporter": "prometheus-node-exporter",
+    "prometheus-alertmanager": "prometheus-alertmanager",
+}
 
 
 def program(name: str) -> str:
@@ -46,9 +52,16 @@ class Exporter:
             def log_message(self, *_args: object) -> None:
                 pass
 
+        connections = self._connections = list[socket.socket]()
+
         class Server(socketserver.ThreadingTCPServer):
             daemon_threads = True
             allow_reuse_address = True
+
+            def get_request(self) -> Any:
+                connection, address = super().get_request()
+                connections.append(connection)
+                return connection, address
 
         self._server = Server(("127.0.0.1", port), Handler)
         self.port = self._server.server_address[1]
@@ -57,6 +70,9 @@ class Exporter:
     def close(self) -> None:
         self._server.shutdown()
         self._server.server_close()
+        for connection in self._connections:
+            with contextlib.suppress(OSError):  # it is closed already
+                connection.shutdown(socket.SHUT_RDWR)
 
 
 @pytest.fixture
