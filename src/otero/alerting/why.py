@@ -138,8 +138,8 @@ def conclusion(story: Story, *, state: str, integrations: Mapping[str, Sequence[
     for place in places:
         receiver = place[1]
         of_group = [one for one in spell if (one.group_key, one.receiver) == place]
-        names = dict.fromkeys(one.integration for one in of_group if one.integration)
-        names.update(dict.fromkeys(integrations.get(receiver, ())))
+        names = dict.fromkeys(integrations.get(receiver, ()))
+        names.update(dict.fromkeys(one.integration for one in of_group if one.integration))
         if not names:
             not_told.append(f"{receiver}: the receiver has no integrations, so that nobody is told")
         for name in names:

@@ -18,8 +18,7 @@ class Endpoint:
     """One operation: `handler(body, path parameters)` takes and returns the declared messages.
 
     With `query`, a Struct of parameters, and with `is_query`, for work that ends when the client hangs up, the request
-    is the third argument.
-    With `query`, a Struct of parameters, it is `handler(query, path parameters, request)`. `max_bytes` is of the body.
+    is the third argument. `max_bytes` is the most that a body may have.
     """
 
     method: str
