@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+import logging
 import sys
 from collections.abc import Callable
 from typing import Any, TypeVar, Unpack
@@ -13,6 +14,7 @@ from otero_sdk.settings import Options, Settings
 
 _A = TypeVar("_A")
 _MARK = "__otero_sdk__"
+_logger = logging.getLogger(__name__)
 
 
 def instrument(
@@ -57,6 +59,8 @@ def instrument(
         started = functools.partial(_started, shared, checks)
         return Middleware(inner, shared.recorder, paths, route or route_of, started)
 
+    if route is not None:
+        route = _safely(route)
     instrumented = _INSTALL[kind](app, shared, around_wsgi, around_asgi)
     if settings.metrics_port is not None:
         from otero_sdk.metrics.server import serve
@@ -64,6 +68,17 @@ def instrument(
         serve(shared.exposition, settings.metrics_port)
     setattr(instrumented, _MARK, True)
     return instrumented
+
+
+def _safely(route: Callable[[Any], str | None]) -> Callable[[Any], str | None]:
+    def named(request: Any) -> str | None:
+        try:
+            return route(request)
+        except Exception:
+            _logger.exception("the route of a request cannot be named")
+            return None
+
+    return named
 
 
 def _started(shared: process.Process, checks: HealthChecks, loop: Any) -> None:

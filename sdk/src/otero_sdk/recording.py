@@ -1,5 +1,6 @@
 """What is recorded about each request, the same for every framework: metrics, a span, a log line, a correlation id."""
 
+import logging
 import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
@@ -12,6 +13,9 @@ if TYPE_CHECKING:
     from prometheus_client import Gauge
 
     from otero_sdk.tracing.spans import Tracing
+
+
+_logger = logging.getLogger(__name__)
 
 
 class Exchange:
@@ -79,12 +83,16 @@ class Recorder:
         correlation_id = correlation.accept(headers.get("x-correlation-id"), headers.get("baggage"))
         exchange.correlation_id = correlation_id
         exchange.correlation_token = correlation.current.set(correlation_id)
-        exchange.in_flight = self._metrics.active(exchange.method, scheme)
-        exchange.in_flight.inc()
-        if self._tracing is not None:
-            exchange.span, exchange.span_token = self._tracing.begin(
-                exchange.method, path, scheme, correlation_id, headers
-            )
+        try:
+            in_flight = self._metrics.active(exchange.method, scheme)
+            in_flight.inc()
+            exchange.in_flight = in_flight
+            if self._tracing is not None:
+                exchange.span, exchange.span_token = self._tracing.begin(
+                    exchange.method, path, scheme, correlation_id, headers
+                )
+        except Exception:
+            _logger.exception("a request is not recorded")
         exchange.start = time.perf_counter()
         return exchange
 
@@ -93,7 +101,17 @@ class Recorder:
         if exchange.done:
             return
         exchange.done = True
-        seconds = time.perf_counter() - exchange.start
+        try:
+            self._record(exchange, time.perf_counter() - exchange.start)
+        except Exception:
+            _logger.exception("a request is not recorded")
+        try:
+            correlation.current.reset(exchange.correlation_token)
+        except ValueError:
+            # The body was iterated in another context than the one the request began in.
+            correlation.current.set(None)
+
+    def _record(self, exchange: Exchange, seconds: float) -> None:
         if exchange.in_flight is not None:
             exchange.in_flight.dec()
         status = exchange.status or 500
@@ -104,7 +122,7 @@ class Recorder:
         self._metrics.observe(exchange.method, endpoint, code, exchange.scheme, seconds, trace)
         if self._access_log is not None:
             self._access_log.write(exchange.method, exchange.path, endpoint, status, seconds, trace)
-        if self._tracing is not None:
+        if self._tracing is not None and exchange.span is not None:
             attributes: dict[str, Any] = {"http.response.status_code": status}
             if route:
                 attributes["http.route"] = route
@@ -115,11 +133,6 @@ class Recorder:
                 )
             name = f"{exchange.method} {route}" if route else exchange.method
             self._tracing.end(exchange.span, exchange.span_token, name, attributes, failed, exchange.error)
-        try:
-            correlation.current.reset(exchange.correlation_token)
-        except ValueError:
-            # The body was iterated in another context than the one the request began in.
-            correlation.current.set(None)
 
 
 _CODES: Final = {status: str(status) for status in range(100, 600)}

@@ -361,3 +361,27 @@ def test_names_that_the_application_has_itself_are_told(run: Callable) -> None:
     assert ran.answer[0] == ran.answer[1]
     assert "cpu_usage_percent" in ran.answer[0]
     assert "delete" in ran.answer[0]
+
+
+def test_failures_of_recording_are_not_those_of_requests(run: Callable) -> None:
+    ran = run("""
+        import json
+        from flask import Flask
+        from otero_sdk import instrument, process
+        app = Flask("shop")
+        def route(environ): raise RuntimeError("no route")
+        instrument(app, service="shop", route=route)
+        @app.get("/")
+        def home(): return "ok"
+        client = app.test_client()
+        answers = [client.get("/").text]
+        def full(*_): raise OSError("no space left on device")
+        process._process.recorder._metrics.observe = full
+        answers.append(client.get("/").text)
+        process._process.recorder._metrics.active = full
+        answers.append(client.get("/").text)
+        print(json.dumps(answers))
+    """)
+    assert ran.answer == ["ok", "ok", "ok"]
+    assert "no route" in ran.lines[0]["exception"]
+    assert any("no space left" in line.get("exception", "") for line in ran.lines)

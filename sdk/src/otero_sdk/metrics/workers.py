@@ -11,6 +11,7 @@ PROMETHEUS_MULTIPROC_DIR, or OTERO_SDK_MULTIPROCESS=1 in the process that forks;
 
 import atexit
 import inspect
+import logging
 import os
 import shutil
 import stat
@@ -24,6 +25,8 @@ import prometheus_client.values
 
 VARIABLE: Final = "PROMETHEUS_MULTIPROC_DIR"
 SWITCH: Final = "OTERO_SDK_MULTIPROCESS"
+
+_logger = logging.getLogger(__name__)
 
 
 def prepare(environ: Mapping[str, str] = os.environ) -> Path | None:
@@ -40,8 +43,15 @@ def prepare(environ: Mapping[str, str] = os.environ) -> Path | None:
     owner = os.getpid() if switch == "1" else None if switch == "0" else owner_of_workers()
     if owner is None:
         return None
-    folder = _own_folder() / f"{owner}-{_started(owner)}"
-    folder.mkdir(exist_ok=True)
+    try:
+        folder = _own_folder() / f"{owner}-{_started(owner)}"
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        # A service that serves without right counters is better than none.
+        _logger.warning(
+            "each worker process counts for itself: %s; set %s to a directory for all", error, VARIABLE
+        )
+        return None
     os.environ[VARIABLE] = str(folder)
     _use_files()
     if owner == os.getpid():
@@ -112,9 +122,7 @@ def _own_folder() -> Path:
     base.mkdir(mode=0o700, exist_ok=True)
     found = base.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o022:
-        raise PermissionError(
-            f"{base} is not a directory that only this user can write; remove it, or set {VARIABLE} to another"
-        )
+        raise PermissionError(f"{base} is not a directory that only this user can write")
     for folder in base.iterdir():
         pid, _, started = folder.name.partition("-")
         if pid.isdigit() and not (alive(int(pid)) and _started(int(pid)) == started):
