@@ -1,6 +1,10 @@
 from collections.abc import Callable
 
+import pytest
+
 from sdk.tests.running import Receiver, attributes, free_port
+
+pytestmark = pytest.mark.e2e
 
 APP = """
     import json, os, sys, urllib.request, warnings

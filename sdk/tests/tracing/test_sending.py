@@ -14,6 +14,8 @@ import pytest
 
 from sdk.tests.running import Receiver, attributes
 
+pytestmark = pytest.mark.e2e
+
 APP = """
     import json, os, threading, time
     from flask import Flask
