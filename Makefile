@@ -18,7 +18,7 @@ $(VENV)/.installed: pyproject.toml sdk/pyproject.toml uv.lock
 
 install: $(VENV)/.installed ## install everything into .venv
 
-demo: install ## a server that scrapes itself, this host and a small Flask app
+demo: install ## all of Otero, watching three Flask services with customers and faults
 	@$(RUN) otero demo
 
 serve: install ## the server, scraping itself and this host

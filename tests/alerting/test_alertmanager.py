@@ -329,21 +329,6 @@ async def test_a_stop_gives_up_what_would_be_repeated(world: World) -> None:
     assert "Otero stops" in world.text(DecisionKind.GIVEN_UP)
 
 
-async def test_an_end_that_is_said_again_makes_no_group(world: World) -> None:
-    await world.start(ONE)
-    await world.fire("1")
-    await world.turn(30)
-    for _ in range(3):
-        await world.resolve("1")
-        await world.turn(300)
-    assert [one.reason for one in world.told] == ["first notification", "all resolved"]
-    kinds = (DecisionKind.ROUTED, DecisionKind.WAITING, DecisionKind.RESOLVED)
-    assert world.kinds(*kinds) == [DecisionKind.WAITING, DecisionKind.ROUTED, DecisionKind.RESOLVED]
-    await world.fire("1")
-    await world.turn(30)
-    assert [one.reason for one in world.told[2:]] == ["first notification"]
-
-
 async def test_many_at_once_none_lost_none_doubled(world: World) -> None:
     await world.start(ONE.replace("[alertname]", "[group]"))
     now_ms = world.clock.now_ms()

@@ -199,7 +199,7 @@ def test_html_is_escaped_by_place() -> None:
         ('{{ urlUnescape "%zz" }}', 'invalid URL escape "%zz"'),
         ('{{ base64decode "?" }}', "illegal base64 data"),
         ('{{ join "," .CommonLabels }}', "expected []string; got template.KV"),
-        ('{{ reReplaceAll "(" "" "x" }}', "error calling reReplaceAll: error parsing regexp '(': missing )"),
+        ('{{ reReplaceAll "(" "" "x" }}', "error calling reReplaceAll"),
         ("{{ range $x := 1000000000 }}x{{ end }}", "the template does more than 1,000,000 steps"),
     ],
 )  # fmt: skip

@@ -77,9 +77,9 @@ class Exporter:
 
 @pytest.fixture
 def shop() -> Iterator[int]:
-    """The demo's Flask shop as a process of its own; its port."""
+    """The Flask shop as a process of its own; its port."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "otero.demo.shop", "0"],
+        [sys.executable, "-m", "tests.e2e.shop", "0"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

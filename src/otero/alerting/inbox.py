@@ -21,7 +21,7 @@ RESOLVE_TIMEOUT_MS = 5 * 60_000
 MAX_ALERTS = 200_000
 
 Accepted = Sequence[tuple[int, Alert]]
-"""Alerts with their fingerprints, as they are after merging; those that fire, or did until now."""
+"""Alerts with their fingerprints, as they are after merging."""
 
 
 class Inbox:
@@ -86,18 +86,12 @@ class Inbox:
                 for number, alert in accepted.items()
             )
             self._alerts.update(accepted)
-            # Of an end that was known before nobody is to be told again: rules say it again for 15 minutes.
-            handed_on = [
-                (number, alert)
-                for number, alert in accepted.items()
-                if number in self._firing or not alert.resolved_at(now_ms)
-            ]
             for number, alert in accepted.items():
                 self._note(number, alert, now_ms)
             resolved = sum(alert.resolved_at(now_ms) for alert in accepted.values())
             metrics.RECEIVED.labels("resolved").inc(resolved)
             metrics.RECEIVED.labels("firing").inc(len(accepted) - resolved)
-            self.on_accepted(handed_on)
+            self.on_accepted(list(accepted.items()))
 
     def get(self, number: int) -> Alert | None:
         """The alert with that fingerprint."""

@@ -422,20 +422,49 @@ def rule_tests(
 
 
 @app.command
-def demo(*, listen: str = "127.0.0.1:9090", data: Path | None = None) -> int:
-    """Start a server that scrapes itself, this host and a small Flask app with traffic.
+def demo(
+    *,
+    listen: str = "127.0.0.1:9090",
+    data: Path | None = None,
+    faults: str = "none",
+    database: str | None = None,
+    redis: str | None = None,
+    seed: int = 0,
+) -> int:
+    """Start a server, three instrumented Flask services with customers, and faults to switch on.
 
-    Example: `otero demo --listen 127.0.0.1:9090`
+    Example: `otero demo --faults latency,errors`
 
     Parameters
     ----------
     listen
-        HOST:PORT of the server.
+        HOST:PORT of the server, on loopback.
     data
         Data directory (default: a temporary one, removed at the end).
+    faults
+        What goes wrong once data is there: none, all (one after the other), or names with commas, each with :SERVICE
+        or without: latency, errors, down, cpu, memory, slow-query, database, deploy.
+    database
+        URL of a PostgreSQL database for the order service (default: SQLite).
+    redis
+        URL of a Redis for the user service's sessions (default: its memory).
+    seed
+        Of the customers' random choices.
     """
     import uvloop
 
+    from otero.demo.asked import Asked
+    from otero.demo.faults import parse
     from otero.demo.run import demo as run
 
-    return uvloop.run(run(listen, data))
+    chosen, in_turn = parse(faults)
+    asked = Asked(
+        listen=listen,
+        data=data,
+        faults=chosen,
+        in_turn=in_turn,
+        database=database,
+        redis=redis,
+        seed=seed,
+    )
+    return uvloop.run(run(asked))

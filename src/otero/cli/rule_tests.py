@@ -13,7 +13,6 @@ from rich.progress import Progress
 from rich.text import Text
 
 from otero.errors import BadConfig
-from otero.model.matchers import re2_reason
 from otero.rules.unit_tests.run import Failure, FileReport, TestReport, run_file
 
 _COLOURS = {"+": "green", "-": "red"}
@@ -38,7 +37,7 @@ def run_rule_tests(
         try:
             re2.compile(pattern)
         except re2.error as error:
-            print(f"otero test rules: --run: {re2_reason(error)}", file=sys.stderr)
+            print(f"otero test rules: --run: {error}", file=sys.stderr)
             return 2
     reports: list[FileReport] = []
     unreadable = 0

@@ -1,109 +1,95 @@
-"""`otero demo`: a server, a shop that it scrapes, and customers."""
+"""`otero demo`: a server, three services that it watches, their customers, and what can go wrong.
+
+The services are started first and what the server needs is imported meanwhile: both take seconds.
+"""
 
 import asyncio
 import contextlib
-import random
+import signal
+import subprocess
 import sys
 import tempfile
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from importlib import import_module
 from pathlib import Path
+from typing import Final
 
-import aiohttp
+from otero.demo.asked import Asked
+from otero.demo.layout import lay_out, write_configuration
+from otero.demo.say import say
+from otero.demo.supervisor import Supervisor
+from otero.errors import OteroError
 
-from otero.app import run
-from otero.config import load
-from otero.errors import Unavailable
-from otero.telemetry import set_up_logging
-
-_REQUESTS_PER_S = 20
-_PATHS = (
-    ("GET", "/"),
-    ("GET", "/products/lamp"),
-    ("GET", "/products/chair"),
-    ("GET", "/products/sofa"),
-    ("POST", "/orders"),
-)
-
-_PROMETHEUS = """\
-global:
-  scrape_interval: 5s
-scrape_configs:
-  - job_name: otero
-    static_configs: [{{targets: ["{listen}"]}}]
-  - job_name: shop
-    static_configs: [{{targets: ["127.0.0.1:{port}"], labels: {{service: shop}}}}]
-"""
-_OTERO = """\
-prometheus: prometheus.yml
-host: {enabled: true}
-"""
+_REMOVAL_S: Final = 5.0
+"""How long the end waits for the folder to be removed, which some disks take a minute for."""
 
 
-async def demo(listen: str, data: Path | None) -> int:
-    """Run until interrupted; the exit code of the server."""
-    with contextlib.ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="otero-demo-")))
-        shop, port = await _start_shop()
-        customers = asyncio.create_task(_shop_around(port), name="customers")
-        try:
-            (folder / "prometheus.yml").write_text(_PROMETHEUS.format(listen=listen, port=port))
-            (folder / "otero.yml").write_text(_OTERO)
-            print(f"demo: a shop on http://127.0.0.1:{port} with customers; configuration in {folder}")
-            print(
-                f"try:  otero query 'sum by (endpoint) (rate(http_requests_total[1m]))' --url http://{listen}"
-            )
-            set_up_logging("warning")
-            store = data or folder / "data"
-            return await run(lambda: load(folder / "otero.yml", listen=listen, data=store))
-        finally:
-            customers.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await customers
-            await _stop_shop(shop)
-
-
-async def _start_shop() -> tuple[asyncio.subprocess.Process, int]:
-    shop = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "otero.demo.shop",
-        "0",
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
-    )
-    if shop.stdout is None:
-        raise Unavailable("the demo's shop has no output")
-    line = await asyncio.wait_for(shop.stdout.readline(), 30)
-    if not line.strip().isdigit():
-        raise Unavailable("the demo's shop did not start; install it with: pip install 'otero[demo]'")
-    return shop, int(line)
-
-
-async def _stop_shop(shop: asyncio.subprocess.Process) -> None:
-    if shop.stdin is not None:
-        shop.stdin.close()
+async def demo(asked: Asked) -> int:
+    """Run until interrupted; the exit code."""
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(name, stopping.set)
     try:
-        await asyncio.wait_for(shop.wait(), 5)
-    except TimeoutError:
-        shop.kill()
-        await shop.wait()
+        running = asyncio.create_task(_run(asked), name="demo")
+        interrupted = asyncio.create_task(stopping.wait(), name="demo interrupted")
+        await asyncio.wait((running, interrupted), return_when=asyncio.FIRST_COMPLETED)
+        if stopping.is_set():
+            say("stopping")
+        running.cancel()
+        interrupted.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await running
+    except ModuleNotFoundError as error:
+        print(f"otero: the demo needs {error.name}: pip install 'otero[demo]'", file=sys.stderr)
+        return 1
+    except OteroError as error:
+        for line in str(error).splitlines():
+            print(f"otero: {line}", file=sys.stderr)
+        return 1
+    return 0
 
 
-async def _shop_around(port: int) -> None:
-    """Customers: a steady stream of requests, some of which fail."""
-    chance = random.Random()  # noqa: S311 — no secret
-    async with (
-        aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as session,
-        asyncio.TaskGroup() as group,
-    ):
+async def _run(asked: Asked) -> None:
+    """Everything, until it is cancelled; then it is undone in reverse."""
+    async with _folder() as folder, contextlib.AsyncExitStack() as undo:
+        layout = lay_out(asked.listen)
+        undo.callback(layout.close)
+        otero_yml = write_configuration(folder, layout)
+        supervisor = Supervisor(
+            layout.ports, folder, layout.url, say, database=asked.database, redis=asked.redis
+        )
+        undo.push_async_callback(supervisor.stop)
+        services = asyncio.create_task(supervisor.start(), name="demo services")
+        undo.push_async_callback(cancelled, services)
+        stage = await asyncio.to_thread(import_module, "otero.demo.stage")
+        await stage.show(asked, layout, otero_yml, supervisor, services)
 
-        async def customer() -> None:
-            while True:
-                method, path = chance.choice(_PATHS)
-                with contextlib.suppress(aiohttp.ClientError, TimeoutError):
-                    async with session.request(method, f"http://127.0.0.1:{port}{path}") as response:
-                        await response.read()
-                await asyncio.sleep(chance.expovariate(_REQUESTS_PER_S / 4))
 
-        for _ in range(4):
-            group.create_task(customer())
+@asynccontextmanager
+async def _folder() -> AsyncGenerator[Path]:
+    """A temporary folder, removed at the end by a process of its own, which outlives even the killing of this one."""
+    folder = Path(tempfile.mkdtemp(prefix="otero-demo-"))
+    # Not a child of the event loop, which would kill it at its own end.
+    janitor = subprocess.Popen(  # noqa: ASYNC220, S603 — takes milliseconds; our own program
+        [sys.executable, "-I", str(Path(__file__).with_name("janitor.py")), str(folder)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        yield folder
+    finally:
+        if janitor.stdin is not None:
+            janitor.stdin.close()
+        try:
+            await asyncio.to_thread(janitor.wait, _REMOVAL_S)
+        except subprocess.TimeoutExpired:
+            say(f"{folder} is large and goes on being removed in the background")
+
+
+async def cancelled(task: "asyncio.Task[None]") -> None:
+    """Cancel a task and wait for its end."""
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)

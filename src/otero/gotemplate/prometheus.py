@@ -11,7 +11,6 @@ from otero.gotemplate.formatting import sprintf
 from otero.gotemplate.functions import Function
 from otero.gotemplate.times import Duration
 from otero.gotemplate.values import FunctionError, SafeHtml, type_name
-from otero.model.matchers import re2_reason
 
 _SMALL = ("m", "u", "n", "p", "f", "a", "z", "y")
 
@@ -80,7 +79,7 @@ def _regex(pattern: str) -> Any:
     try:
         return re2.compile(pattern, options)
     except re2.error as error:
-        raise FunctionError(f"error parsing regexp {pattern!r}: {re2_reason(error)}") from None
+        raise FunctionError(f"error parsing regexp {pattern!r}: {error}") from None
 
 
 def _replaced(pattern: str, replacement: str, text: str) -> str:

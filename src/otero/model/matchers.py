@@ -30,13 +30,10 @@ def compile_anchored(pattern: str) -> Any:
         re2.compile(pattern, _RE2_OPTIONS)  # so that the message speaks of the pattern as it was written
         return re2.compile(f"^(?s:{pattern})$", _RE2_OPTIONS)
     except re2.error as error:
-        raise BadInput(f"invalid regular expression {pattern!r}: {re2_reason(error)}") from None
-
-
-def re2_reason(error: "re2.error") -> str:
-    """What RE2 has against a pattern."""
-    reason = error.args[0] if error.args else error
-    return reason.decode("utf-8", "replace") if isinstance(reason, bytes) else str(reason)
+        reason = error.args[0] if error.args else error
+        if isinstance(reason, bytes):
+            reason = reason.decode("utf-8", "replace")
+        raise BadInput(f"invalid regular expression {pattern!r}: {reason}") from None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
-"""The demo's application: a small Flask shop that exposes `/metrics` with `prometheus_client`.
+"""A small Flask shop that exposes `/metrics` with `prometheus_client`, for tests that scrape an application.
 
-Run as a process of its own: `python -m otero.demo.shop PORT`.
+Run as a process of its own: `python -m tests.e2e.shop PORT`.
 """
 
 import random
@@ -66,7 +66,7 @@ def create_app(chance: random.Random) -> Flask:
 
 def main(port: int) -> None:
     """Serve on loopback until standard input closes, so that it ends with whoever started it."""
-    server = make_server("127.0.0.1", port, create_app(random.Random()), threaded=True)  # noqa: S311 — no secret
+    server = make_server("127.0.0.1", port, create_app(random.Random()), threaded=True)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     print(server.server_port, flush=True)
     sys.stdin.buffer.read()

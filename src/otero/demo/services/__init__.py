@@ -1,0 +1,1 @@
+"""The demo's three services: gateway, users, orders. Each is a Flask application in a process of its own."""
