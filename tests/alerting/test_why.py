@@ -56,6 +56,13 @@ def fired(number: int = 1) -> Log:
     return Log().own(K.RULE_PENDING, number).own(K.RULE_FIRING, number).own(K.RECEIVED, number)
 
 
+def test_what_was_told_and_is_held_back_since_says_both() -> None:
+    log = fired().routed().delivered("email[0]", 1).own(K.SILENCED, text="Held back by silence 1 of ann.")
+    assert log.outcome().text == (
+        "Told: page by email[0] at 2023-11-14 22:13:24 UTC. Now held back by silence 1 of ann."
+    )
+
+
 def test_a_groups_decisions_are_told_to_those_who_are_in_it() -> None:
     log = fired(1).routed(1).own(K.RULE_FIRING, 2).routed(2, "other", "{}:{}")
     log.delivered("email[0]", 1).group(K.GIVEN_UP, "slack[0]")
@@ -140,7 +147,7 @@ def test_why_it_was_held_back(log: Log, text: str) -> None:
 
 def test_a_receiver_without_integrations_tells_nobody() -> None:
     assert fired().routed().outcome(page=[]).text == (
-        "Nobody was told: page: the receiver has no integrations, so that nobody is told."
+        'Nobody was told: the receiver "page" has no integrations.'
     )
 
 

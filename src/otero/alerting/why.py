@@ -141,7 +141,7 @@ def conclusion(story: Story, *, state: str, integrations: Mapping[str, Sequence[
         names = dict.fromkeys(integrations.get(receiver, ()))
         names.update(dict.fromkeys(one.integration for one in of_group if one.integration))
         if not names:
-            not_told.append(f"{receiver}: the receiver has no integrations, so that nobody is told")
+            not_told.append(f'the receiver "{receiver}" has no integrations')
         for name in names:
             last = [one for one in of_group if one.integration == name]
             delivered = next((one for one in reversed(last) if one.kind is K.DELIVERED), None)
@@ -158,6 +158,8 @@ def conclusion(story: Story, *, state: str, integrations: Mapping[str, Sequence[
     parts = [f"Told: {'; '.join(told)}."] if told else []
     if not_told:
         parts.append(f"{'Not told' if told else 'Nobody was told'}: {'; '.join(not_told)}.")
+    if told and held and state == "firing":
+        parts.append(f"Now {held}.")
     return Outcome(" ".join(parts), told, not_told)
 
 
