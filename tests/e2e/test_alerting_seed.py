@@ -22,10 +22,23 @@ from urllib.request import Request, urlopen
 import pytest
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
+from otero.alerting.alertmanager import Alertmanager
+from otero.alerting.config import load_alertmanager
+from otero.alerting.template import Templates
+from otero.http_client import Hosts
+from otero.model.decisions import Decision, DecisionKind
+from otero.rules.alert_rule import AlertingRule
+from otero.rules.alerting import State as AlertState
+from otero.rules.config import load_rule_files
+from otero.rules.group import Group, Surroundings
+from otero.storage.state import State
+from tests.alerting.clock import TurnedClock, without_threads
 from tests.alerting.sink import Sink
+from tests.alerting.test_outages import UnderWay
 from tests.e2e.conftest import Exporter
 from tests.e2e.server import ServerProcess, free_port
 from tests.e2e.test_operation import otero
+from tests.rules.memory import MemoryStore
 
 pytestmark = pytest.mark.e2e
 
@@ -204,3 +217,83 @@ def story(server: ServerProcess, timeout_s: float) -> list[str]:
             return steps
         time.sleep(0.2)
     raise AssertionError(f"the story does not end: {steps}")
+
+
+async def test_by_the_seeds_own_times(tmp_path: Path, shared: Path, tls: ssl.SSLContext) -> None:
+    """Rules and Alertmanager of the seed as they stand, by a clock that is turned; mail and Slack are real servers."""
+    clock, store, said = TurnedClock(), MemoryStore(), list[Decision]()
+    [rules] = load_rule_files([str(shared / "seed" / "alert_rules.yml")], frozenset())
+    around = Surroundings(interval_ms=15_000)
+    groups = [Group(rules.path, config, around, clock) for config in rules.content.groups]
+    mails, under_way = Mails(), UnderWay()
+    mail_server = await asyncio.get_running_loop().create_server(
+        lambda: SMTP(mails, tls_context=tls, authenticator=mails.authenticate, require_starttls=True),
+        "127.0.0.1", 0,
+    )  # fmt: skip
+    state = State.beside(tmp_path)
+    without_threads()
+    async with Sink(tls=tls) as slack, Sink() as hook, mail_server:
+        hosts = {
+            "smtp.gmail.com:587": f"127.0.0.1:{mail_server.sockets[0].getsockname()[1]}",
+            "hooks.slack.com:443": slack.url.removeprefix("https://"),
+            "localhost:5001": hook.url.removeprefix("http://"),
+        }
+        config, _ = load_alertmanager(shared / "seed" / "alertmanager.yml")
+        alertmanager = Alertmanager(
+            state, clock, said.append, config, Templates.builtin(), hosts=Hosts(hosts),
+            notifiers=under_way.wrapped(), sleep=clock.sleep, random=lambda: 0.5,
+        )  # fmt: skip
+        await alertmanager.start()
+
+        requests = fast = 0
+
+        async def run(minutes: int, *, up: bool, slow: bool = False) -> None:
+            nonlocal requests, fast
+            for _ in range(minutes * 4):
+                requests += 15
+                fast += 0 if slow else 15
+                now_ms = clock.now_ms()
+                store.clock.advance(now_ms - store.clock.now_ms())
+                store.give(now_ms, *scraped(up, requests, fast))
+                for group in groups:
+                    alertmanager.inbox.put(group.evaluate(now_ms, store.queries, store.intake))
+                for _ in range(3):
+                    await clock.turn(5000)
+                    await under_way.end()
+
+        await run(5, up=True)
+        assert said == []
+        down_ms = clock.now_ms()
+        await run(2, up=False)
+        rules_of_alerts = [rule for group in groups for rule in group.rules if isinstance(rule, AlertingRule)]
+        assert [alert.state for rule in rules_of_alerts for alert in rule.active.values()] == [
+            AlertState.PENDING
+        ]
+        assert said == []
+        await run(1, up=False)
+        [mail], [(_, message)] = mails.arrived, slack.got
+        delivered = [one for one in said if one.kind is DecisionKind.DELIVERED]
+        # Firing after two minutes; group_wait of ten seconds.
+        assert [one.time_ms - down_ms for one in delivered] == [130_000, 130_000]
+        assert mail["Subject"] == "🚨 CRITICAL ALERT: ServiceDown"
+        assert message["channel"] == "#alerts"
+        await run(1, up=True)
+        assert (len(mails.arrived), len(slack.got)) == (1, 1), "neither is told of the end"
+        await run(12, up=True, slow=True)
+        assert [one["Subject"] for one in mails.arrived[1:]] == ["⚠️ WARNING: HighResponseTime"]
+        assert hook.got == [], "no alert of the seed is without both severities"
+        await alertmanager.stop()
+    state.close()
+
+
+AT = {"job": "application", "instance": "app:5000"}
+BUCKET = {"__name__": "http_request_duration_seconds_bucket", **AT}
+
+
+def scraped(up: bool, requests: int, fast: int) -> list[tuple[dict[str, str], float]]:
+    """What a scrape of the seed's application gives: its requests, answered in 0.25 s if they are fast, else in 1 s."""
+    samples = [({"__name__": "up", **AT}, float(up))]
+    return samples + [
+        ({**BUCKET, "le": le}, float(count))
+        for le, count in (("0.25", fast), ("1.0", requests), ("+Inf", requests))
+    ]
