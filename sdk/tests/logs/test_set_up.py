@@ -42,3 +42,23 @@ def test_standard_library_structlog_and_servers_write_the_same_lines(run: Callab
     assert [often["message"], again["message"]] == ["often 0", "often 1"]
     assert server["message"] == "worker gone"
     assert server["service"] == "orders"
+
+
+def test_flasks_own_server_writes_no_second_line_for_a_request(run: Callable) -> None:
+    ran = run("""
+        import logging, threading, urllib.request
+        from flask import Flask
+        from werkzeug.serving import make_server
+        from otero_sdk import instrument
+        app = Flask("shop")
+        instrument(app, service="shop")
+        app.route("/hello")(lambda: "hello")
+        server = make_server("127.0.0.1", 0, app)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        urllib.request.urlopen(f"http://127.0.0.1:{server.port}/hello").read()
+        logging.getLogger("werkzeug").info("of another kind")
+        server.shutdown()
+    """)
+    told = [line for line in ran.lines if "/hello" in str(line) or line["logger"] == "werkzeug"]
+    assert [line["logger"] == "werkzeug" for line in told] == [False, True], told
+    assert told[1]["message"] == "of another kind"

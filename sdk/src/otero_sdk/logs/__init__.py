@@ -1,6 +1,7 @@
 """JSON lines from every logger of the process: the standard library's, structlog's and the web server's."""
 
 import logging
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
@@ -67,5 +68,9 @@ def _configure_structlog(module: Any) -> None:
     structured.configure(module)
 
 
+_REQUEST_LINE = re.compile(r' - - \[[^\]]*\] "%s" %s %s\s*$')
+"""How Werkzeug writes a request; its other lines have other words behind the time."""
+
+
 def _no_request_lines(record: logging.LogRecord) -> bool:
-    return not (isinstance(record.msg, str) and record.msg.startswith("%s - - [%s] "))
+    return not (isinstance(record.msg, str) and _REQUEST_LINE.search(record.msg))

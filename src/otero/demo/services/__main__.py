@@ -67,7 +67,6 @@ def main(options: Options) -> None:
     metrics.gauge(
         "build_info", "1, labelled with the version that runs.", {"version": [options.version]}
     ).labels(options.version).set(1)
-    logging.getLogger("werkzeug").setLevel(logging.WARNING)  # the SDK writes a line for each request
     server = make_server("127.0.0.1", options.port, app, threaded=True)
     threading.Thread(target=server.serve_forever, name="server", daemon=True).start()
     logging.getLogger("otero.demo").info("listening", extra={"port": options.port})
