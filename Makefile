@@ -25,7 +25,7 @@ serve: install ## the server, scraping itself and this host
 	@$(RUN) otero serve
 
 test: install ## all tests
-	$(RUN) pytest -n auto
+	$(RUN) pytest -n auto --dist worksteal
 
 soak: install ## the slow tests
 	$(RUN) pytest -m soak
@@ -35,7 +35,7 @@ check: install ## lint, format, types, layers, unit tests
 	$(RUN) ruff format --check .
 	$(RUN) basedpyright
 	$(RUN) lint-imports
-	$(RUN) pytest -n auto -q -m "not soak and not e2e"
+	$(RUN) pytest -n auto --dist worksteal -q -m "not soak and not e2e"
 
 format: install ## format and mend what can be mended
 	$(RUN) ruff check --fix .
