@@ -15,6 +15,7 @@ import socket
 import ssl
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -61,6 +62,16 @@ _log = logging.getLogger(__name__)
 Reload = Callable[[], Config]
 
 
+@dataclass(frozen=True, slots=True)
+class _Port:
+    """A port besides the main one, and the dialect that is served at its root."""
+
+    name: str
+    listen: str
+    socket: socket.socket
+    server: HttpServer
+
+
 class Otero:
     """One server: its parts, and its life from start to stop."""
 
@@ -85,7 +96,14 @@ class Otero:
         self._collector: StoreCollector | None = None
         access = access_of(config, insecure=insecure)
         push = config.receivers.pushgateway
-        alerts = config.receivers.alertmanager
+        further = [
+            (name, receiver.endpoint, build_it)
+            for name, receiver, build_it in (
+                ("pushgateway", push, build_pushgateway),
+                ("alertmanager", config.receivers.alertmanager, build_alertmanager),
+            )
+            if receiver is not None
+        ]
         with contextlib.ExitStack() as undo:
             self._socket = bind(config.listen)
             undo.callback(self._socket.close)
@@ -95,12 +113,10 @@ class Otero:
             undo.callback(self.ledger.stop)
             self._otlp_doors = OtlpDoors(config.receivers.otlp, access, insecure=insecure)
             undo.callback(self._otlp_doors.close)
-            self._push_socket = None if push is None else bind(push.endpoint)
-            if self._push_socket is not None:
-                undo.callback(self._push_socket.close)
-            self._alerts_socket = None if alerts is None else bind(alerts.endpoint)
-            if self._alerts_socket is not None:
-                undo.callback(self._alerts_socket.close)
+            sockets: list[socket.socket] = []
+            for _, listen, _ in further:
+                sockets.append(bind(listen))
+                undo.callback(sockets[-1].close)
             self.state = State.beside(Path(config.storage.path))
             undo.pop_all()
         self.intake = Intake(self.store, self.records.stores)
@@ -192,12 +208,10 @@ class Otero:
         headers = config.web.http_server_config.headers
         tls = _tls(config)
         self._server = HttpServer(build_api(context, access, headers), [self._socket], tls=tls)
-        self._push_server = self._push_socket and HttpServer(
-            build_pushgateway(context, access, headers), [self._push_socket], tls=tls
-        )
-        self._alerts_server = self._alerts_socket and HttpServer(
-            build_alertmanager(context, access, headers), [self._alerts_socket], tls=tls
-        )
+        self._ports = [
+            _Port(name, listen, bound, HttpServer(build_it(context, access, headers), [bound], tls=tls))
+            for (name, listen, build_it), bound in zip(further, sockets, strict=True)
+        ]
 
     @property
     def settings(self) -> Settings:
@@ -213,16 +227,9 @@ class Otero:
         """Answer at once, replay what the journal holds, then take in. Returns when ready."""
         await self._server.start()
         doors = [("http", self._address(self.config.listen, self._socket))]
-        if self._push_server is not None and self._push_socket is not None:
-            await self._push_server.start()
-            push = self.config.receivers.pushgateway
-            doors.append(("pushgateway", self._address(push.endpoint if push else "", self._push_socket)))
-        if self._alerts_server is not None and self._alerts_socket is not None:
-            await self._alerts_server.start()
-            alerts = self.config.receivers.alertmanager
-            doors.append(
-                ("alertmanager", self._address(alerts.endpoint if alerts else "", self._alerts_socket))
-            )
+        for port in self._ports:
+            await port.server.start()
+            doors.append((port.name, self._address(port.listen, port.socket)))
         self.doors = tuple(doors)
         await asyncio.to_thread(self.store.start)
         self.records.start()
@@ -261,10 +268,8 @@ class Otero:
             await self.host.stop()
         await self.scrapes.stop()
         await self._otlp_doors.stop()
-        if self._push_server is not None:
-            await self._push_server.stop()
-        if self._alerts_server is not None:
-            await self._alerts_server.stop()
+        for port in self._ports:
+            await port.server.stop()
         await self.remote_writer.stop()
         await self._server.stop()
         await self.alertmanager.stop()
