@@ -17,18 +17,15 @@ import pytest
 
 from tests.e2e.server import free_port
 
-DEBIAN = {
-    "promtool": "prometheus",
-    "prometheus-node-exporter": "prometheus-node-exporter",
-    "prometheus-alertmanager": "prometheus-alertmanager",
-}
+PACKAGES = {"promtool": "prometheus", "amtool": "prometheus-alertmanager"}
+"""Debian's packages of programs that have another name."""
 
 
 def program(name: str) -> str:
     """The path of a program; skips the test by name when it is absent."""
     path = shutil.which(name)
     if path is None:
-        pytest.skip(f"{name} is not installed: apt-get install {DEBIAN[name]}")
+        pytest.skip(f"{name} is not installed: apt-get install {PACKAGES.get(name, name)}")
     return path
 
 
