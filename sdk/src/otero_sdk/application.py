@@ -65,7 +65,7 @@ def instrument(
     if settings.metrics_port is not None:
         from otero_sdk.metrics.server import serve
 
-        serve(shared.exposition, settings.metrics_port)
+        serve(shared.exposition, settings.metrics_host, settings.metrics_port)
     setattr(instrumented, _MARK, True)
     return instrumented
 

@@ -64,7 +64,7 @@ def current(settings: Settings) -> Process:
     if _process is None:
         _process = _set_up(settings)
         return _process
-    own = {"metrics_path": None, "health_path": None, "metrics_port": None}
+    own = {"metrics_path": None, "health_path": None, "metrics_port": None, "metrics_host": ""}
     if replace(_process.settings, **own) != replace(settings, **own):
         _logger.warning(
             "this process is already instrumented as service %r; what it shares (metrics, logs, traces) stays as it was",

@@ -35,6 +35,7 @@ class Options(TypedDict, total=False):
     propagators: Sequence[str]
     drain_s: float
     metrics_port: int | None
+    metrics_host: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -74,6 +75,8 @@ class Settings:
     """How long to go on serving, with readiness false, after SIGTERM."""
     metrics_port: int | None = None
     """A port of its own for metrics, for processes that serve no HTTP (Celery)."""
+    metrics_host: str = "127.0.0.1"
+    """Where that port listens: this machine only, unless `0.0.0.0` or an address says otherwise."""
 
     def __post_init__(self) -> None:
         _known("metric_names", self.metric_names, METRIC_NAMES)

@@ -35,13 +35,16 @@ def test_tasks_are_counted_and_carry_the_senders_id(run: Callable, receiver: Rec
         except ValueError: pass
     url = f"http://127.0.0.1:{os.environ['PORT']}/metrics"
     text = urllib.request.urlopen(url).read().decode()
-    print(json.dumps([seen, [line for line in text.splitlines() if line.startswith("celery_") and "created" not in line]]))
+    import psutil
+    listening = [c.laddr.ip for c in psutil.Process().net_connections() if c.laddr.port == int(os.environ["PORT"]) and c.status == "LISTEN"]
+    print(json.dumps([seen, [line for line in text.splitlines() if line.startswith("celery_") and "created" not in line], listening]))
     """,
         PORT=str(free_port()),
         OTEL_TRACES_EXPORTER="otlp",
         OTEL_EXPORTER_OTLP_ENDPOINT=receiver.url,
     )
-    seen, lines = ran.answer
+    seen, lines, listening = ran.answer
+    assert listening == ["127.0.0.1"], "this machine only, unless metrics_host says otherwise"
     assert seen[0] == "order-7"
     assert len(seen[1]) == 36
     assert 'celery_tasks_total{state="SUCCESS",task="jobs.pack"} 1.0' in lines

@@ -9,7 +9,7 @@ from otero_sdk.metrics.exposition import Exposition
 _logger = logging.getLogger(__name__)
 
 
-def serve(exposition: Exposition, port: int, host: str = "0.0.0.0") -> ThreadingHTTPServer | None:  # noqa: S104 — scraped from elsewhere
+def serve(exposition: Exposition, host: str, port: int) -> ThreadingHTTPServer | None:
     """Answer every GET with the metrics, in daemon threads. Where the port is taken, warn: another process serves them."""
 
     class Handler(BaseHTTPRequestHandler):
@@ -27,7 +27,7 @@ def serve(exposition: Exposition, port: int, host: str = "0.0.0.0") -> Threading
     try:
         server = ThreadingHTTPServer((host, port), Handler)
     except OSError as error:
-        _logger.warning("metrics are not served on port %d: %s", port, error)
+        _logger.warning("metrics are not served on %s:%d: %s", host, port, error)
         return None
     server.daemon_threads = True
     threading.Thread(target=server.serve_forever, name="otero-sdk-metrics", daemon=True).start()
