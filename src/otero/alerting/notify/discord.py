@@ -9,30 +9,22 @@ from otero.alerting.notify.client import TOO_MANY_REQUESTS, Client
 from otero.alerting.notify.global_config import Global
 from otero.alerting.notify.limits import truncate
 from otero.alerting.notify.payload import encode, without_empty
-from otero.alerting.notify.settings import ReceiverSettings, SecretUrl, inherit, require_one, revealed
+from otero.alerting.notify.settings import ByWebhook, inherit
 from otero.alerting.template import Text
-from otero.fields import FilePath
-from otero.http_client import at_most_one
 
 _MAX_TITLE, _MAX_DESCRIPTION, _MAX_CONTENT = 256, 4096, 2000
 _RED, _GREEN = 0x992D22, 0x2ECC71
 
 
-class Config(ReceiverSettings, frozen=True, kw_only=True):
+class Config(ByWebhook, frozen=True, kw_only=True):
     """`discord_configs`."""
 
     send_resolved: bool = True
-    webhook_url: SecretUrl | None = None
-    webhook_url_file: FilePath = FilePath("")
     content: str = ""
     title: str = '{{ template "discord.default.title" . }}'
     message: str = '{{ template "discord.default.message" . }}'
     username: str = ""
     avatar_url: str = ""
-
-    def __post_init__(self) -> None:
-        require_one(self, "webhook_url", "webhook_url_file")
-        at_most_one(self, "webhook_url", "webhook_url_file")
 
 
 def complete(config: Config, global_: Global) -> Config:
@@ -53,7 +45,7 @@ async def send(config: Config, notification: Notification, text: Text, client: C
         "username": config.username,
         "avatar_url": config.avatar_url if _is_url(config.avatar_url) else "",
     }
-    url = revealed(config.webhook_url, config.webhook_url_file)
+    url = config.url()
     body = encode(without_empty(message, keep=("content", "embeds")))
     await client.post(config.http, url, body, retry_on=(TOO_MANY_REQUESTS,))
 

@@ -6,24 +6,16 @@ from otero.alerting.notification import Notification
 from otero.alerting.notify.client import TOO_MANY_REQUESTS, Client
 from otero.alerting.notify.global_config import Global
 from otero.alerting.notify.payload import encode
-from otero.alerting.notify.settings import ReceiverSettings, SecretUrl, inherit, require_one, revealed
+from otero.alerting.notify.settings import ByWebhook, inherit
 from otero.alerting.template import Text
-from otero.fields import FilePath
-from otero.http_client import at_most_one
 
 
-class Config(ReceiverSettings, frozen=True, kw_only=True):
+class Config(ByWebhook, frozen=True, kw_only=True):
     """`msteamsv2_configs`."""
 
     send_resolved: bool = True
-    webhook_url: SecretUrl | None = None
-    webhook_url_file: FilePath = FilePath("")
     title: str = '{{ template "msteamsv2.default.title" . }}'
     text: str = '{{ template "msteamsv2.default.text" . }}'
-
-    def __post_init__(self) -> None:
-        require_one(self, "webhook_url", "webhook_url_file")
-        at_most_one(self, "webhook_url", "webhook_url_file")
 
 
 def complete(config: Config, global_: Global) -> Config:
@@ -53,6 +45,6 @@ async def send(config: Config, notification: Notification, text: Text, client: C
         "contentUrl": None,
         "content": card,
     }
-    url = revealed(config.webhook_url, config.webhook_url_file)
+    url = config.url()
     message = {"type": "message", "attachments": [attachment]}
     await client.post(config.http, url, encode(message), retry_on=(TOO_MANY_REQUESTS,))

@@ -11,7 +11,7 @@ from otero.errors import BadField
 from otero.fields import Duration, FilePath, Secret, Url
 from otero.gotemplate import TemplateError
 from otero.gotemplate.parser import parse
-from otero.http_client import HttpClientConfig
+from otero.http_client import HttpClientConfig, at_most_one
 
 REDACTED = "<secret>"
 """What a secret reads in a configuration that was printed; taken back without a look at what it stands for."""
@@ -63,6 +63,21 @@ class SecretUrl(Secret):
         if secret.reveal() != REDACTED:
             _check_secret_url(secret.reveal())
         return secret
+
+
+class ByWebhook(ReceiverSettings, frozen=True, kw_only=True):
+    """A receiver whose place and permission are one secret URL: Discord, Microsoft Teams."""
+
+    webhook_url: SecretUrl | None = None
+    webhook_url_file: FilePath = FilePath("")
+
+    def __post_init__(self) -> None:
+        require_one(self, "webhook_url", "webhook_url_file")
+        at_most_one(self, "webhook_url", "webhook_url_file")
+
+    def url(self) -> str:
+        """Where to send now. Raises DeliveryError when the file cannot be read."""
+        return revealed(self.webhook_url, self.webhook_url_file)
 
 
 class TemplateUrl(SecretUrl):
