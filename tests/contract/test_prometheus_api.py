@@ -3,8 +3,6 @@
 import contextlib
 import gzip
 import json
-import shutil
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,8 +13,8 @@ from urllib.request import Request, urlopen
 
 import pytest
 
-from tests.e2e.conftest import Exporter
-from tests.e2e.server import ServerProcess, free_port
+from tests.e2e.conftest import Exporter, running_prometheus
+from tests.e2e.server import ServerProcess
 
 pytestmark = pytest.mark.e2e
 
@@ -51,34 +49,19 @@ scrape_configs:
 @pytest.fixture(scope="module")
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
     """URLs of (Prometheus, Otero), both with at least two scrapes of the same exporter."""
-    prometheus = shutil.which("prometheus")
-    if prometheus is None:
-        pytest.skip("prometheus is not installed: apt-get install prometheus")
     folder = tmp_path_factory.mktemp("contract")
     exporter = Exporter(lambda: BODY)
     config = folder / "prometheus.yml"
     config.write_text(CONFIG % exporter.port)
-    port = free_port()
-    process = subprocess.Popen(
-        [
-            prometheus, f"--config.file={config}", f"--storage.tsdb.path={folder / 'reference'}",
-            f"--web.listen-address=127.0.0.1:{port}", "--log.level=error",
-        ],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )  # fmt: skip
     server = ServerProcess(["--prometheus", config], data=folder / "data")
-    reference = f"http://127.0.0.1:{port}"
-    try:
-        server.start()
-        for url in (reference, server.url):
-            _wait_for_scrapes(url)
-        yield reference, server.url
-    finally:
-        server.kill()
-        process.terminate()
-        process.wait(20)
-        exporter.close()
+    with contextlib.closing(exporter), running_prometheus(config) as reference:
+        try:
+            server.start()
+            for url in (reference, server.url):
+                _wait_for_scrapes(url)
+            yield reference, server.url
+        finally:
+            server.kill()
 
 
 def _wait_for_scrapes(url: str) -> None:

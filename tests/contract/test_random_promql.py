@@ -4,17 +4,12 @@ Prometheus 2 has closed ranges where Prometheus 3 leaves out the start. Samples 
 and queries 17 s past whole multiples of 30 s, so that no sample and no inner step lies on an edge.
 """
 
-import contextlib
 import itertools
 import json
 import math
 import random
 import re
-import shutil
-import subprocess
-import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
 from urllib.parse import urlencode
@@ -27,7 +22,7 @@ from hypothesis import strategies as st
 
 from otero.model.samples import STALE
 from otero.wire.pb import remote_write_v1_pb2 as pb
-from tests.e2e.server import free_port
+from tests.e2e.conftest import running_prometheus
 from tests.query.promql import range_reference, reference
 from tests.query.promql.expressions import vectors
 from tests.query.promql.reference import Element, Series, Table
@@ -98,36 +93,13 @@ def write_request(table: Table) -> bytes:
 @pytest.fixture(scope="module")
 def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Table]]:
     """URL of a Prometheus that holds the data, and the data."""
-    program = shutil.which("prometheus")
-    if program is None:
-        pytest.skip("prometheus is not installed: apt-get install prometheus")
-    folder: Path = tmp_path_factory.mktemp("prometheus")
-    (folder / "prometheus.yml").write_text("scrape_configs: []\n")
-    port = free_port()
-    process = subprocess.Popen(
-        [
-            program, f"--config.file={folder / 'prometheus.yml'}", f"--storage.tsdb.path={folder / 'data'}",
-            f"--web.listen-address=127.0.0.1:{port}", "--web.enable-remote-write-receiver", "--log.level=error",
-        ],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    url = f"http://127.0.0.1:{port}"
+    config = tmp_path_factory.mktemp("prometheus") / "prometheus.yml"
+    config.write_text("scrape_configs: []\n")
     table = data()
-    try:
-        deadline_s = time.monotonic() + 60
-        while True:
-            with contextlib.suppress(OSError):
-                urlopen(f"{url}/-/ready", timeout=5).close()
-                break
-            assert time.monotonic() < deadline_s, "Prometheus does not answer"
-            time.sleep(0.05)
+    with running_prometheus(config, "--web.enable-remote-write-receiver") as url:
         headers = {"Content-Encoding": "snappy", "Content-Type": "application/x-protobuf"}
         urlopen(Request(f"{url}/api/v1/write", write_request(table), headers), timeout=30).close()
         yield url, table
-    finally:
-        process.terminate()
-        process.wait(20)
 
 
 def ask(url: str, path: str, **params: Any) -> list[dict[str, Any]] | None:

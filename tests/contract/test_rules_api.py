@@ -2,8 +2,6 @@
 
 import contextlib
 import re
-import shutil
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -12,8 +10,8 @@ from urllib.request import urlopen
 import pytest
 
 from tests.contract.test_prometheus_api import ask, shape
-from tests.e2e.conftest import Exporter
-from tests.e2e.server import ServerProcess, free_port
+from tests.e2e.conftest import Exporter, running_prometheus
+from tests.e2e.server import ServerProcess
 
 pytestmark = pytest.mark.e2e
 
@@ -57,9 +55,6 @@ OTHER = "groups: [{name: other, rules: [{record: r, expr: vector(1), labels: {te
 @pytest.fixture(scope="module")
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
     """URLs of (Prometheus, Otero) whose alerts have reached their states."""
-    prometheus = shutil.which("prometheus")
-    if prometheus is None:
-        pytest.skip("prometheus is not installed: apt-get install prometheus")
     folder = tmp_path_factory.mktemp("rules")
     (folder / "rules").mkdir()
     (folder / "rules" / "a.yml").write_text(RULES)
@@ -67,28 +62,16 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str
     exporter = Exporter(lambda: BODY)
     config = folder / "prometheus.yml"
     config.write_text(CONFIG % exporter.port)
-    port = free_port()
-    process = subprocess.Popen(
-        [
-            prometheus, f"--config.file={config}", f"--storage.tsdb.path={folder / 'reference'}",
-            f"--web.listen-address=127.0.0.1:{port}", "--log.level=error",
-        ],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )  # fmt: skip
     server = ServerProcess(["--prometheus", config], data=folder / "data")
-    reference = f"http://127.0.0.1:{port}"
-    try:
-        server.start()
-        for url in (reference, server.url):
-            until(url, lambda answer: len(answer["data"]["result"]) == 2, 'ALERTS{alertstate!="x"}')
-            until(url, lambda answer: len(answer["data"]["result"]) == 1, 'ALERTS{alertstate="firing"}')
-        yield reference, server.url
-    finally:
-        server.kill()
-        process.terminate()
-        process.wait(20)
-        exporter.close()
+    with contextlib.closing(exporter), running_prometheus(config) as reference:
+        try:
+            server.start()
+            for url in (reference, server.url):
+                until(url, lambda answer: len(answer["data"]["result"]) == 2, 'ALERTS{alertstate!="x"}')
+                until(url, lambda answer: len(answer["data"]["result"]) == 1, 'ALERTS{alertstate="firing"}')
+            yield reference, server.url
+        finally:
+            server.kill()
 
 
 def until(url: str, condition: Callable[[Any], bool], query: str) -> None:

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler
+from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
 
@@ -27,6 +28,35 @@ def program(name: str) -> str:
     if path is None:
         pytest.skip(f"{name} is not installed: apt-get install {PACKAGES.get(name, name)}")
     return path
+
+
+@contextlib.contextmanager
+def running_prometheus(config: Path, *flags: str, port: int = 0) -> Iterator[str]:
+    """A real Prometheus with this configuration and its data beside it, once it is ready; its address."""
+    port = port or free_port()
+    process = subprocess.Popen(
+        [
+            program("prometheus"), f"--config.file={config}", f"--storage.tsdb.path={config.parent / 'tsdb'}",
+            f"--web.listen-address=127.0.0.1:{port}", "--log.level=error", *flags,
+        ],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    url = f"http://127.0.0.1:{port}"
+    try:
+        deadline_s = time.monotonic() + 60
+        while True:
+            try:
+                urlopen(f"{url}/-/ready", timeout=5).close()
+                break
+            except OSError:
+                assert process.poll() is None, f"Prometheus ended with {process.returncode}"
+                assert time.monotonic() < deadline_s, "Prometheus does not answer"
+                time.sleep(0.05)
+        yield url
+    finally:
+        process.terminate()
+        process.wait(30)
 
 
 class Exporter:

@@ -1,7 +1,6 @@
 """Native histograms from a target to the answers of the API, beside a real Prometheus that scrapes the same target."""
 
 import json
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,8 +11,8 @@ from urllib.request import urlopen
 import pytest
 
 from otero.wire.pb import exposition_pb2 as pb
-from tests.e2e.conftest import Exporter, program
-from tests.e2e.server import ServerProcess, free_port, running
+from tests.e2e.conftest import Exporter, running_prometheus
+from tests.e2e.server import ServerProcess, running
 from tests.wire.test_exposition_protobuf import NATIVE, delimited, family
 
 pytestmark = pytest.mark.e2e
@@ -101,52 +100,35 @@ def values(result: list[dict[str, Any]]) -> list[Any]:
 def test_histograms_read_as_prometheus_shows_them(
     server: ServerProcess, exporter: Exporter, tmp_path: Path
 ) -> None:
-    port = free_port()
-    (tmp_path / "prometheus.yml").write_text(
+    config = tmp_path / "prometheus.yml"
+    config.write_text(
         f"""\
 global: {{scrape_interval: 1s, scrape_timeout: 1s}}
 scrape_configs: [{{job_name: real, static_configs: [{{targets: ["127.0.0.1:{exporter.port}"]}}]}}]
 """
     )
-    process = subprocess.Popen(
-        [
-            program("prometheus"), f"--config.file={tmp_path / 'prometheus.yml'}",
-            f"--storage.tsdb.path={tmp_path / 'tsdb'}", f"--web.listen-address=127.0.0.1:{port}",
-            "--log.level=error", "--enable-feature=native-histograms",
-        ],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )  # fmt: skip
 
-    def ask(expr: str) -> list[dict[str, Any]]:
+    def ask(url: str, expr: str) -> list[dict[str, Any]]:
         deadline_s = time.monotonic() + 60
         while True:
-            try:
-                with urlopen(
-                    f"http://127.0.0.1:{port}/api/v1/query?query={quote(expr)}", timeout=10
-                ) as answer:
-                    result = json.load(answer)["data"]["result"]
-                if result:
-                    return result
-            except OSError:
-                pass
+            with urlopen(f"{url}/api/v1/query?query={quote(expr)}", timeout=10) as answer:
+                result = json.load(answer)["data"]["result"]
+            if result:
+                return result
             assert time.monotonic() < deadline_s, f"Prometheus does not answer {expr}"
             time.sleep(0.1)
 
-    try:
+    with running_prometheus(config, "--enable-feature=native-histograms") as url:
         for name in NAMES:
             for expr in (name, f"histogram_count({name})", f"histogram_sum({name})", f"{name} + {name}"):
                 if name == "plain" and "(" in expr:
                     continue
                 server.wait_for(expr)
-                assert values(server.query(expr)) == values(ask(expr)), expr
-        (ours,), (theirs,) = server.query("h_all[5s]"), ask("h_all[5s]")
+                assert values(server.query(expr)) == values(ask(url, expr)), expr
+        (ours,), (theirs,) = server.query("h_all[5s]"), ask(url, "h_all[5s]")
         assert set(ours) == set(theirs) == {"metric", "histograms"}
         assert ours["histograms"][0][1] == theirs["histograms"][0][1]
         assert ours["metric"] == theirs["metric"]
-    finally:
-        process.terminate()
-        process.wait(20)
 
 
 def test_converted_histograms_ranges_federation_and_a_crash(server: ServerProcess) -> None:

@@ -1,16 +1,13 @@
 """A real Prometheus reads from Otero by remote read; Otero from Otero and from a real Prometheus."""
 
 import json
-import subprocess
-import time
 from pathlib import Path
-from urllib.error import URLError
 from urllib.parse import urlencode
 from urllib.request import Request, urlopen
 
 import pytest
 
-from tests.e2e.conftest import program
+from tests.e2e.conftest import running_prometheus
 from tests.e2e.server import ServerProcess, free_port
 from tests.e2e.test_remote_write_sender import SERIES, START_MS, write
 
@@ -18,42 +15,27 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
 
 def test_a_real_prometheus_reads(tmp_path: Path) -> None:
-    path = program("prometheus")
     (tmp_path / "otero.yml").write_text("global: {external_labels: {cluster: a}}\nscrape_configs: []\n")
     server = ServerProcess(["--prometheus", tmp_path / "otero.yml"], data=tmp_path / "data")
     server.start(180)
-    port = free_port()
-    (tmp_path / "prometheus.yml").write_text(
-        f"scrape_configs: []\nremote_read: [{{url: '{server.url}/api/v1/read', read_recent: true}}]\n"
-    )
-    process = subprocess.Popen(
-        [
-            path, f"--config.file={tmp_path / 'prometheus.yml'}", f"--storage.tsdb.path={tmp_path / 'tsdb'}",
-            f"--web.listen-address=127.0.0.1:{port}", "--log.level=error",
-        ],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )  # fmt: skip
     try:
+        config = tmp_path / "prometheus.yml"
+        config.write_text(
+            f"scrape_configs: []\nremote_read: [{{url: '{server.url}/api/v1/read', read_recent: true}}]\n"
+        )
         write(server, 0, 100)
         query = urlencode({"query": 'sent{cluster="a"}[20m]', "time": (START_MS + 590_000) / 1000})
-        deadline_s = time.monotonic() + 90
-        while True:
-            try:
-                with urlopen(f"http://127.0.0.1:{port}/api/v1/query?{query}", timeout=60) as response:
-                    answer = json.load(response)
-                break
-            except URLError:
-                assert time.monotonic() < deadline_s
-                time.sleep(0.1)
+        with (
+            running_prometheus(config) as prometheus,
+            urlopen(f"{prometheus}/api/v1/query?{query}", timeout=60) as response,
+        ):
+            answer = json.load(response)
         assert answer["status"] == "success", answer
         assert "warnings" not in answer, answer
         assert len(answer["data"]["result"]) == SERIES
         for found in answer["data"]["result"]:
             assert found["values"] == [[START_MS / 1000 + n, str(n)] for n in range(100)]
     finally:
-        process.terminate()
-        process.wait(30)
         server.kill()
 
 
@@ -104,39 +86,32 @@ def test_otero_reads_from_otero(tmp_path: Path) -> None:
 
 
 def test_otero_reads_from_a_real_prometheus(tmp_path: Path) -> None:
-    path = program("prometheus")
     port = free_port()
-    (tmp_path / "prometheus.yml").write_text(
+    config = tmp_path / "prometheus.yml"
+    config.write_text(
         "global: {external_labels: {replica: b}}\nscrape_configs:\n- job_name: self\n  scrape_interval: 1s\n"
         f"  static_configs: [{{targets: ['127.0.0.1:{port}']}}]\n"
     )
     (tmp_path / "otero.yml").write_text(
         f"scrape_configs: []\nremote_read: [{{url: 'http://127.0.0.1:{port}/api/v1/read'}}]\n"
     )
-    process = subprocess.Popen(
-        [
-            path, f"--config.file={tmp_path / 'prometheus.yml'}", f"--storage.tsdb.path={tmp_path / 'tsdb'}",
-            f"--web.listen-address=127.0.0.1:{port}", "--log.level=error",
-        ],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )  # fmt: skip
     server = ServerProcess(["--prometheus", tmp_path / "otero.yml"], data=tmp_path / "data")
-    try:
-        server.start(180)
-        server.wait_for('up{replica="b"} == 1', timeout_s=120)
-        [scraped] = server.query('timestamp(up{job="self",replica="b"})')
-        moment = float(scraped["value"][1])  # of a whole scrape: all its samples carry this time
-        query = urlencode({"query": '{job="self"}[1m]', "time": moment})
-        with urlopen(f"http://127.0.0.1:{port}/api/v1/query?{query}", timeout=60) as response:
-            theirs = json.load(response)["data"]["result"]
-        answer = server.get("/api/v1/query", query='{job="self",replica="b"}[1m]', time=str(moment))
-        assert "warnings" not in answer, answer["warnings"]
-        assert len(theirs) > 200
-        expected = {json.dumps({**s["metric"], "replica": "b"}, sort_keys=True): s["values"] for s in theirs}
-        found = {json.dumps(s["metric"], sort_keys=True): s["values"] for s in answer["data"]["result"]}
-        assert found == expected
-    finally:
-        process.terminate()
-        process.wait(30)
-        server.kill()
+    with running_prometheus(config, port=port) as prometheus:
+        try:
+            server.start(180)
+            server.wait_for('up{replica="b"} == 1', timeout_s=120)
+            [scraped] = server.query('timestamp(up{job="self",replica="b"})')
+            moment = float(scraped["value"][1])  # of a whole scrape: all its samples carry this time
+            query = urlencode({"query": '{job="self"}[1m]', "time": moment})
+            with urlopen(f"{prometheus}/api/v1/query?{query}", timeout=60) as response:
+                theirs = json.load(response)["data"]["result"]
+            answer = server.get("/api/v1/query", query='{job="self",replica="b"}[1m]', time=str(moment))
+            assert "warnings" not in answer, answer["warnings"]
+            assert len(theirs) > 200
+            expected = {
+                json.dumps({**s["metric"], "replica": "b"}, sort_keys=True): s["values"] for s in theirs
+            }
+            found = {json.dumps(s["metric"], sort_keys=True): s["values"] for s in answer["data"]["result"]}
+            assert found == expected
+        finally:
+            server.kill()

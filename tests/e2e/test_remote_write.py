@@ -1,6 +1,6 @@
 """Remote write over HTTP: requests of both versions, and a real Prometheus that sends."""
 
-import subprocess
+import contextlib
 import time
 from collections.abc import Iterator
 from http.client import HTTPConnection
@@ -11,8 +11,8 @@ import pytest
 
 from otero.wire.pb import remote_write_v1_pb2 as v1
 from otero.wire.pb import remote_write_v2_pb2 as v2
-from tests.e2e.conftest import Exporter, program
-from tests.e2e.server import ServerProcess, free_port, running
+from tests.e2e.conftest import Exporter, running_prometheus
+from tests.e2e.server import ServerProcess, running
 
 pytestmark = pytest.mark.e2e
 
@@ -116,7 +116,6 @@ def test_answers_of_version_two(server: ServerProcess) -> None:
 
 
 def test_a_real_prometheus_sends(server: ServerProcess, tmp_path: Path) -> None:
-    path = program("prometheus")
     count = iter(range(10**9))
     exporter = Exporter(
         lambda: (
@@ -125,8 +124,8 @@ def test_a_real_prometheus_sends(server: ServerProcess, tmp_path: Path) -> None:
             + "".join(f'sent{{n="{n}",text="a\\"b{n}"}} {n}\n' for n in range(300))
         ).encode()
     )
-    port = free_port()
-    (tmp_path / "prometheus.yml").write_text(
+    config = tmp_path / "prometheus.yml"
+    config.write_text(
         f"""\
 global: {{scrape_interval: 1s, scrape_timeout: 1s, external_labels: {{cluster: real}}}}
 scrape_configs: [{{job_name: real, static_configs: [{{targets: ["127.0.0.1:{exporter.port}"]}}]}}]
@@ -136,15 +135,7 @@ remote_write:
     metadata_config: {{send_interval: 1s}}
 """
     )
-    process = subprocess.Popen(
-        [
-            path, f"--config.file={tmp_path / 'prometheus.yml'}", f"--storage.tsdb.path={tmp_path / 'tsdb'}",
-            f"--web.listen-address=127.0.0.1:{port}", "--log.level=error",
-        ],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    try:
+    with contextlib.closing(exporter), running_prometheus(config):
         server.wait_for('sent{cluster="real",job="real"}', 300)
         server.wait_for("count_over_time(sent_total[1m]) > 4")
         assert [r["metric"]["text"] for r in server.query('sent{n="7"}')] == ['a"b7']
@@ -153,10 +144,6 @@ remote_write:
         while not server.get("/api/v1/metadata", metric="sent_total")["data"]:
             assert time.monotonic() < deadline_s
             time.sleep(0.1)
-    finally:
-        process.terminate()
-        process.wait(20)
-        exporter.close()
     answer = server.text("/metrics")
     assert 'otero_ingested_samples_total{door="remote_write"}' in answer
     faults = [

@@ -1,7 +1,7 @@
 """Remote write out of Otero: to a real Prometheus and to another Otero, through outages and `kill -9`."""
 
+import functools
 import json
-import subprocess
 import time
 from http.client import HTTPConnection
 from pathlib import Path
@@ -13,7 +13,7 @@ import cramjam
 import pytest
 
 from otero.wire.pb import remote_write_v1_pb2 as v1
-from tests.e2e.conftest import program
+from tests.e2e.conftest import running_prometheus
 from tests.e2e.server import ServerProcess, free_port
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1200)]
@@ -136,43 +136,19 @@ def test_an_outage_and_a_crash_lose_and_double_nothing(tmp_path: Path, message: 
 
 
 def test_a_real_prometheus_receives(tmp_path: Path) -> None:
-    path = program("prometheus")
     port = free_port()
-    (tmp_path / "prometheus.yml").write_text("scrape_configs: []\n")
-    command = [
-        path, f"--config.file={tmp_path / 'prometheus.yml'}", f"--storage.tsdb.path={tmp_path / 'tsdb'}",
-        f"--web.listen-address=127.0.0.1:{port}", "--log.level=error", "--web.enable-remote-write-receiver",
-    ]  # fmt: skip
+    config = tmp_path / "prometheus.yml"
+    config.write_text("scrape_configs: []\n")
+    receiver = functools.partial(running_prometheus, config, "--web.enable-remote-write-receiver", port=port)
     sender = sender_of(tmp_path, configuration(port))
-    process = None
     try:
         write(sender, 0, 100)
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        deadline_s = time.monotonic() + 60
-        while True:
-            try:
-                urlopen(f"http://127.0.0.1:{port}/-/ready", timeout=5).close()
-                break
-            except OSError:
-                assert time.monotonic() < deadline_s
-                time.sleep(0.1)
-        check_whole(f"http://127.0.0.1:{port}", 100)
-        process.terminate()
-        process.wait(30)
+        with receiver() as url:
+            check_whole(url, 100)
         write(sender, 100, 100)
         sender.kill()
         sender.start(180)
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        while True:
-            try:
-                urlopen(f"http://127.0.0.1:{port}/-/ready", timeout=5).close()
-                break
-            except OSError:
-                assert time.monotonic() < deadline_s
-                time.sleep(0.1)
-        check_whole(f"http://127.0.0.1:{port}", 200)
+        with receiver() as url:
+            check_whole(url, 200)
     finally:
         sender.kill()
-        if process is not None:
-            process.terminate()
-            process.wait(30)
