@@ -18,13 +18,14 @@ needs_promtool = pytest.mark.skipif(
     PROMTOOL is None, reason="promtool is not installed: apt install prometheus"
 )
 
+# No sample lies at the very edge of a range or a lookback of any evaluation, where Prometheus 3 differs from Debian's 2.42
+# (there it belongs to it): none is at the start, all others are off whole seconds, and the last go on to the end.
+INTERVAL = "40s1ms"
 VALUES = st.lists(
     st.sampled_from(["0", "1", "5", "-2", "0+1x4", "10-3x3", "1x2", "_", "_x2", "stale", "3.5", "NaN"]),
     min_size=8,
     max_size=12,
-).map(
-    lambda items: " ".join([*items, "2x60"])
-)  # goes on to the end: the edges of lookbacks differ by version
+).map(lambda items: " ".join(["_", *items, "2x60"]))
 SERIES = st.dictionaries(
     st.sampled_from([f'{name}{{job="{job}",i="{i}"}}' for name in "xy" for job in "ab" for i in "01"]),
     VALUES,
@@ -158,7 +159,7 @@ def test_promtool_agrees(
         "group_eval_order": [group["name"] for group in rules],
         "tests": [
             {
-                "interval": "40s",
+                "interval": INTERVAL,
                 "input_series": [{"series": name, "values": values} for name, values in series.items()],
                 "alert_rule_test": [
                     {"eval_time": time, "alertname": name} for time in alert_times for name in ("A", "B")
