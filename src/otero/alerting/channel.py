@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 from otero.alerting import metrics
 from otero.alerting.notification import DeliveryError, Notification
-from otero.alerting.wording import count, span
 from otero.clock import Clock
+from otero.model.times import span
 
 _log = logging.getLogger(__name__)
 
@@ -96,7 +96,7 @@ class Channel:
             )
             raise self._give_up(
                 GivenUp(
-                    f"{fault} ({count(attempts.made, 'attempt')} within the time limit of"
+                    f"{fault} ({_attempts(attempts.made)} within the time limit of"
                     f" {span(deadline_ms - notification.now_ms)})",
                     cause=fault,
                     reason=_reason(attempts.status) if attempts.status else "contextDeadlineExceeded",
@@ -203,10 +203,14 @@ class _Attempts:
     def given_up(self, why: str) -> GivenUp:
         text = self.fault
         if why:
-            text += f" ({count(self.made, 'attempt')}; {why})"
+            text += f" ({_attempts(self.made)}; {why})"
         return GivenUp(
             text, cause=self.fault, reason=_reason(self.status), attempts=self.made, status=self.status
         )
+
+
+def _attempts(made: int) -> str:
+    return "1 attempt" if made == 1 else f"{made} attempts"
 
 
 def _reason(status: int) -> str:

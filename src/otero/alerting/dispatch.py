@@ -16,9 +16,9 @@ from itertools import count
 
 from otero.alerting import metrics
 from otero.alerting.route import Route, group_key, group_labels
-from otero.alerting.wording import span, when
 from otero.model.alerts import ALERT_NAME, Alert
 from otero.model.decisions import Decision, DecisionKind, Record
+from otero.model.times import span, when
 
 MIN_TIME_LIMIT_MS = 10_000
 """A flush has the group interval to end, but never less than this."""

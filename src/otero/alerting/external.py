@@ -12,7 +12,6 @@ import posixpath
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from urllib.parse import quote
 
 import dns.asyncresolver
@@ -30,6 +29,7 @@ from otero.ingest.scrape.discovery.files import FileDiscovery
 from otero.ingest.scrape.discovery.http import HttpDiscovery
 from otero.ingest.scrape.target import ADDRESS, SCHEME
 from otero.model.alerts import Alert
+from otero.model.times import rfc3339_ms
 
 _log = logging.getLogger(__name__)
 
@@ -159,21 +159,14 @@ def encode(alerts: Sequence[Alert]) -> bytes:
             {
                 "labels": dict(alert.labels),
                 "annotations": dict(alert.annotations),
-                "startsAt": _rfc3339(alert.starts_ms),
-                "endsAt": _rfc3339(alert.ends_ms),
+                "startsAt": rfc3339_ms(alert.starts_ms),
+                "endsAt": rfc3339_ms(alert.ends_ms),
                 "generatorURL": alert.generator_url,
             }
             for alert in alerts
         ],
         ensure_ascii=False,
     ).encode()
-
-
-def _rfc3339(time_ms: int) -> str:
-    if not time_ms:
-        return "0001-01-01T00:00:00.000Z"
-    text = datetime.fromtimestamp(time_ms / 1000, UTC).isoformat(timespec="milliseconds")
-    return text.replace("+00:00", "Z")
 
 
 class _Set:

@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 from otero.alerting import metrics
-from otero.alerting.wording import when
 from otero.clock import Clock
 from otero.errors import LimitExceeded
 from otero.model.alerts import Alert
 from otero.model.decisions import Decision, DecisionKind, Record
+from otero.model.times import when
 from otero.storage.alerts import AlertTable, StoredAlert
 
 RESOLVE_TIMEOUT_MS = 5 * 60_000

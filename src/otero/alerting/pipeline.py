@@ -22,10 +22,10 @@ from otero.alerting.notification import DeliveryError, Notification
 from otero.alerting.notification_log import NotificationLog, reason_to_notify
 from otero.alerting.silences import Silences
 from otero.alerting.time_intervals import TimeInterval
-from otero.alerting.wording import span, when
 from otero.clock import Clock
 from otero.model.alerts import Alert
 from otero.model.decisions import Decision, DecisionKind, Record
+from otero.model.times import span, when
 from otero.storage.notification_log import LogKey
 
 _MAX_NAMED = 200

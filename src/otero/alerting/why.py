@@ -7,8 +7,8 @@ conclusion(story)  -> who was told; who was not, and why
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from otero.alerting.wording import when
 from otero.model.decisions import Decision, DecisionKind
+from otero.model.times import when
 
 K = DecisionKind
 

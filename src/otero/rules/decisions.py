@@ -1,11 +1,10 @@
 """What the ledger is told of an alerting rule: what an evaluation has changed, in words."""
 
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
 
-from otero.fields import Duration
 from otero.model.alerts import fingerprint
 from otero.model.decisions import Decision, DecisionKind, Record
+from otero.model.times import span, when
 from otero.query.promql.numbers import go_number
 from otero.rules.alerting import Active, ActiveAlert, State
 from otero.rules.config import Rule
@@ -31,7 +30,7 @@ class RuleDecisions:
                 self._say(kind, alert, now_ms, text)
         for key, was in before.items():
             if key not in after and was.state is State.PENDING:
-                lasted = _span(now_ms - was.active_ms)
+                lasted = span(now_ms - was.active_ms)
                 text = f"{_NO_LONGER} after {lasted} of {self._rule.for_}: it does not fire."
                 self._say(DecisionKind.RULE_FORGOTTEN, was, now_ms, text)
 
@@ -41,8 +40,8 @@ class RuleDecisions:
             if alert.active_ms == before[key].active_ms:
                 continue
             left_ms = self._rule.for_ - (now_ms - alert.active_ms)
-            then = f"fires in {_span(left_ms)} if it stays true" if left_ms > 0 else "fires again now"
-            text = f"Goes on after a restart: true since {_when(alert.active_ms)}, {then}."
+            then = f"fires in {span(left_ms)} if it stays true" if left_ms > 0 else "fires again now"
+            text = f"Goes on after a restart: true since {when(alert.active_ms)}, {then}."
             self._say(DecisionKind.RULE_PENDING, alert, now_ms, text)
 
     def dropped(self, active: Active, now_ms: int, reason: str) -> None:
@@ -71,11 +70,11 @@ class RuleDecisions:
                 f"The expression is true, value {value}; it fires if that lasts for {rule.for_}.",
             )
         elif alert.state is State.FIRING and before is not State.FIRING:
-            lasted = f"for {_span(now_ms - alert.active_ms)}" if rule.for_ else "and no `for` is given"
+            lasted = f"for {span(now_ms - alert.active_ms)}" if rule.for_ else "and no `for` is given"
             yield DecisionKind.RULE_FIRING, f"The expression is true {lasted}, value {value}: it fires."
         elif alert.state is State.INACTIVE and before is State.FIRING:
-            kept = f" since {_when(alert.keep_firing_ms)}" if alert.keep_firing_ms else ""
-            fired = _span(now_ms - alert.fired_ms)
+            kept = f" since {when(alert.keep_firing_ms)}" if alert.keep_firing_ms else ""
+            fired = span(now_ms - alert.fired_ms)
             yield DecisionKind.RULE_RESOLVED, f"{_NO_LONGER}{kept}: it ends, having fired for {fired}."
         elif alert.state is State.FIRING and was is not None and alert.keep_firing_ms != was.keep_firing_ms:
             if alert.keep_firing_ms:
@@ -106,11 +105,3 @@ class RuleDecisions:
             }
         number = fingerprint(labels) if labels else 0
         self._record(Decision(now_ms, kind, self._rule.alert, number, labels, text=text, detail=detail))
-
-
-def _span(ms: int) -> str:
-    return str(Duration(max(ms, 0) if ms < 60_000 else ms // 1000 * 1000))
-
-
-def _when(time_ms: int) -> str:
-    return f"{datetime.fromtimestamp(time_ms / 1000, UTC):%Y-%m-%d %H:%M:%S} UTC"

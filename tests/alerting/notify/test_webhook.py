@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 
 from otero.alerting.notification import DeliveryError
-from otero.alerting.notify.payload import rfc3339
 from tests.alerting.notify.conftest import Receivers
 from tests.alerting.notify.sink import NOW_MS, alert, notification
 
@@ -91,10 +90,3 @@ async def test_urls_that_their_template_spoils(template: str, problem: str, rece
     with pytest.raises(DeliveryError, match=problem) as caught:
         await receivers.send("webhook_configs", f"url: '{template}'")
     assert not caught.value.retry
-
-
-def test_times_as_go_writes_them() -> None:
-    assert rfc3339(NOW_MS) == "2026-11-22T12:03:01Z"
-    assert rfc3339(NOW_MS + 500) == "2026-11-22T12:03:01.5Z"
-    assert rfc3339(NOW_MS + 20) == "2026-11-22T12:03:01.02Z"
-    assert rfc3339(0) == "0001-01-01T00:00:00Z"

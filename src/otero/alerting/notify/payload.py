@@ -3,8 +3,6 @@
 import hashlib
 import re
 from collections.abc import Collection, Mapping, Sequence
-from datetime import UTC, datetime
-from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -13,9 +11,9 @@ from otero.alerting.notification import Notification
 from otero.alerting.template import Text
 from otero.errors import BadConfig
 from otero.model.alerts import Alert
+from otero.model.times import NEVER, rfc3339
 from otero.source import parse_yaml, plain
 
-_ZERO_TIME = "0001-01-01T00:00:00Z"
 _SPECIAL = re.compile(r"[\\.+*?()|\[\]{}^$]")
 
 
@@ -50,20 +48,10 @@ def _alert(alert: Alert, now_ms: int) -> dict[str, Any]:
         "labels": dict(alert.labels),
         "annotations": dict(alert.annotations),
         "startsAt": rfc3339(alert.starts_ms),
-        "endsAt": rfc3339(alert.ends_ms) if resolved else _ZERO_TIME,
+        "endsAt": rfc3339(alert.ends_ms) if resolved else NEVER,
         "generatorURL": alert.generator_url,
         "fingerprint": f"{alert.fingerprint:016x}",
     }
-
-
-@lru_cache(maxsize=4096)
-def rfc3339(time_ms: int) -> str:
-    """`2026-11-22T12:03:00.5Z`: as Go writes it, with no more digits of a second than there are; 0 is Go's zero time."""
-    if time_ms == 0:
-        return _ZERO_TIME
-    seconds, rest = divmod(time_ms, 1000)
-    text = datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
-    return f"{text}.{rest:03d}".rstrip("0") + "Z" if rest else text + "Z"
 
 
 def common(sets: Sequence[Mapping[str, str]]) -> dict[str, str]:

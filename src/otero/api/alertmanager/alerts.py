@@ -21,7 +21,6 @@ from otero.api.alertmanager.json_values import (
     read_time,
     receiver_filter,
     require_json,
-    show_time,
 )
 from otero.api.body import read_body
 from otero.api.problem import WrongShape
@@ -29,6 +28,7 @@ from otero.clock import Clock
 from otero.errors import BadInput
 from otero.fields import valid_label_name
 from otero.model.alerts import Alert
+from otero.model.times import rfc3339_ms
 from otero.telemetry import rejected
 
 MAX_BODY = 32 << 20
@@ -180,17 +180,17 @@ def _alert_json(status: AlertStatus, muted_by: Sequence[str] = ()) -> Mapping[st
     alert = status.alert
     return {
         "annotations": dict(alert.annotations),
-        "endsAt": show_time(alert.ends_ms),
+        "endsAt": rfc3339_ms(alert.ends_ms),
         "fingerprint": f"{status.fingerprint:016x}",
         "receivers": [{"name": name} for name in status.receivers],
-        "startsAt": show_time(alert.starts_ms),
+        "startsAt": rfc3339_ms(alert.starts_ms),
         "status": {
             "inhibitedBy": list(status.inhibited_by),
             "mutedBy": list(muted_by),
             "silencedBy": list(status.silenced_by),
             "state": "suppressed" if muted_by else status.state,
         },
-        "updatedAt": show_time(alert.updated_ms),
+        "updatedAt": rfc3339_ms(alert.updated_ms),
         **({"generatorURL": alert.generator_url} if alert.generator_url else {}),
         "labels": dict(alert.labels),
     }

@@ -24,14 +24,6 @@ _TIME = re.compile(
 _TRUE = frozenset({"true", "1", "yes", "ok", "y", "on", "selected", "checked", "t", "enabled"})
 
 
-def show_time(time_ms: int) -> str:
-    """As `2006-01-02T15:04:05.000Z`; 0, which stands for no time, is the beginning of year 1."""
-    if not time_ms:
-        return "0001-01-01T00:00:00.000Z"
-    moment = _EPOCH + timedelta(milliseconds=time_ms)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{time_ms % 1000:03d}Z"
-
-
 def read_time(text: str) -> int:
     """Milliseconds since the epoch of an RFC 3339 time; 0 for a time before it, such as Go's zero. Raises ValueError."""
     if not text:

@@ -10,11 +10,11 @@ from starlette.responses import Response
 from otero import __version__
 from otero.alerting.alertmanager import Alertmanager
 from otero.api.alertmanager.alerts import AlertRoutes
-from otero.api.alertmanager.json_values import show_time
 from otero.api.alertmanager.silences import SilenceRoutes
 from otero.api.context import Lifecycle
 from otero.api.problem import WrongShape
 from otero.clock import Clock
+from otero.model.times import rfc3339_ms
 
 Handler = Callable[[Request], Awaitable[Response]]
 
@@ -72,7 +72,7 @@ class _General:
             {
                 "cluster": {"peers": [], "status": "disabled"},
                 "config": {"original": self._alertmanager.config.text},
-                "uptime": show_time(self._lifecycle.started_ms),
+                "uptime": rfc3339_ms(self._lifecycle.started_ms),
                 "versionInfo": {
                     "branch": "main",
                     "buildDate": "",

@@ -17,7 +17,6 @@ from otero.api.alertmanager.json_values import (
     matcher_json,
     read_time,
     require_json,
-    show_time,
 )
 from otero.api.body import read_body
 from otero.api.problem import WrongShape
@@ -26,6 +25,7 @@ from otero.errors import BadInput, NotFound
 from otero.fields import valid_label_name
 from otero.model.matchers import Matcher, MatchOp
 from otero.model.silences import Silence, SilenceState
+from otero.model.times import rfc3339_ms
 
 MAX_BODY = 1 << 20
 _OPS = {
@@ -168,12 +168,12 @@ def _silence_json(silence: Silence, now_ms: int) -> Mapping[str, Any]:
     return {
         "id": silence.id,
         "status": {"state": silence.state(now_ms).value},
-        "updatedAt": show_time(silence.updated_ms),
+        "updatedAt": rfc3339_ms(silence.updated_ms),
         "comment": silence.comment,
         "createdBy": silence.created_by,
-        "endsAt": show_time(silence.ends_ms),
+        "endsAt": rfc3339_ms(silence.ends_ms),
         "matchers": [matcher_json(matcher) for matcher in silence.matchers],
-        "startsAt": show_time(silence.starts_ms),
+        "startsAt": rfc3339_ms(silence.starts_ms),
     }
 
 

@@ -10,10 +10,10 @@ from starlette.responses import Response
 from otero.api.context import ApiContext
 from otero.api.prometheus import render
 from otero.api.prometheus.params import Params
-from otero.api.prometheus.targets import rfc3339
 from otero.errors import BadInput, BadQuery
 from otero.gotemplate.formatting import float_text
 from otero.model.matchers import Matcher
+from otero.model.times import rfc3339
 from otero.query.promql.parser import parse_selector
 from otero.rules.alert_rule import AlertingRule
 from otero.rules.alerting import ActiveAlert

@@ -13,8 +13,8 @@ from otero import __version__
 from otero.api.context import ApiContext
 from otero.api.prometheus import render
 from otero.api.prometheus.params import Params
-from otero.api.prometheus.targets import rfc3339
 from otero.fields import Duration
+from otero.model.times import rfc3339
 
 COMPATIBLE_VERSION = "3.14.0"
 """The Prometheus whose API this is. Grafana and other clients choose features by it; `revision` names Otero."""

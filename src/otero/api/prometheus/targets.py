@@ -1,7 +1,6 @@
 """`/api/v1/targets`, `targets/metadata` and `scrape_pools`."""
 
 import socket
-from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -13,18 +12,8 @@ from otero.api.prometheus import render
 from otero.api.prometheus.params import Params
 from otero.errors import BadInput, BadQuery, NotFound
 from otero.ingest.scrape.manager import ActiveTarget
+from otero.model.times import rfc3339
 from otero.query.promql.parser import parse_selector
-
-NEVER = "0001-01-01T00:00:00Z"
-
-
-def rfc3339(time_ms: int) -> str:
-    """A time as Go's JSON writes it; 0 is Go's zero time."""
-    if not time_ms:
-        return NEVER
-    moment = datetime.fromtimestamp(time_ms / 1000, UTC)
-    fraction = f".{time_ms % 1000:03d}".rstrip("0").rstrip(".")
-    return f"{moment:%Y-%m-%dT%H:%M:%S}{fraction}Z"
 
 
 class TargetRoutes:
