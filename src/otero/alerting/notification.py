@@ -1,9 +1,12 @@
 """What is handed to a receiver: the alerts of one group at one moment, and how they become text."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from otero.model.alerts import Alert
+
+_SPECIAL = re.compile(r"[\\.+*?()|\[\]{}^$]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +30,11 @@ class Notification:
     reason: str = ""
 
     @property
+    def receiver_pattern(self) -> str:
+        """The receiver's name quoted as a regular expression (`web\\.hook`): so Alertmanager tells it to receivers."""
+        return _SPECIAL.sub(r"\\\g<0>", self.receiver)
+
+    @property
     def firing(self) -> Sequence[Alert]:
         return [alert for alert in self.alerts if not alert.resolved_at(self.now_ms)]
 
@@ -38,6 +46,18 @@ class Notification:
     def status(self) -> str:
         """`firing` as long as one alert is."""
         return "firing" if self.firing else "resolved"
+
+
+def common(sets: Sequence[Mapping[str, str]]) -> dict[str, str]:
+    """The pairs that all of them have."""
+    if not sets:
+        return {}
+    shared = dict(sets[0])
+    for other in sets[1:]:
+        shared = {name: value for name, value in shared.items() if other.get(name) == value}
+        if not shared:
+            break
+    return shared
 
 
 class DeliveryError(Exception):

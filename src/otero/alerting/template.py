@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import unquote_to_bytes
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from otero.alerting.notification import DeliveryError, Notification
+from otero.alerting.notification import DeliveryError, Notification, common
 from otero.errors import BadConfig, Problem
 from otero.gotemplate import Function, FunctionError, List, Map, SafeUrl, Struct, TemplateError
 from otero.gotemplate import Templates as GoTemplates
@@ -133,23 +133,20 @@ class Text:
 
 
 def template_data(notification: Notification) -> Struct:
-    """Alertmanager's template.Data of a notification.
-
-    The receiver's name is quoted as a regular expression (`web\\.hook`), as Alertmanager does.
-    """
+    """Alertmanager's template.Data of a notification."""
     alerts = notification.alerts
     return Struct(
         "template.Data",
         {
-            "Receiver": re.sub(r"[\\.+*?()|\[\]{}^$]", r"\\\g<0>", notification.receiver),
+            "Receiver": notification.receiver_pattern,
             "Status": notification.status,
             "Alerts": List(
                 [_alert(alert, notification.now_ms) for alert in alerts], "template.Alerts", _ALERTS_METHODS
             ),
             "NotificationReason": notification.reason,
             "GroupLabels": _kv(notification.group_labels),
-            "CommonLabels": _kv(_common([alert.labels for alert in alerts])),
-            "CommonAnnotations": _kv(_common([alert.annotations for alert in alerts])),
+            "CommonLabels": _kv(common([alert.labels for alert in alerts])),
+            "CommonAnnotations": _kv(common([alert.annotations for alert in alerts])),
             "RouteLabels": _kv({}),
             "ExternalURL": notification.external_url,
         },
@@ -184,18 +181,6 @@ def _alert(alert: Alert, now_ms: int) -> Struct:
         },
         json_names=_ALERT_JSON,
     )
-
-
-def _common(sets: Sequence[Mapping[str, str]]) -> Mapping[str, str]:
-    """The pairs that all have."""
-    if not sets:
-        return {}
-    common = dict(sets[0])
-    for other in sets[1:]:
-        common = {name: value for name, value in common.items() if other.get(name) == value}
-        if not common:
-            break
-    return common
 
 
 def _kv(entries: Mapping[str, str]) -> Map:

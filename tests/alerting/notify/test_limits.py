@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from otero.alerting.notification import common
 from otero.alerting.notify.limits import split_list, truncate, truncate_bytes
-from otero.alerting.notify.payload import common, filled_in
+from otero.alerting.notify.payload import filled_in
 from otero.alerting.template import Templates
 from tests.alerting.notify.sink import notification
 

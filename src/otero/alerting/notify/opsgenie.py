@@ -5,11 +5,11 @@ from typing import Any
 from msgspec import field
 from msgspec.structs import replace
 
-from otero.alerting.notification import Notification
+from otero.alerting.notification import Notification, common
 from otero.alerting.notify.client import TOO_MANY_REQUESTS, Client
 from otero.alerting.notify.global_config import Global
 from otero.alerting.notify.limits import split_list, truncate
-from otero.alerting.notify.payload import common, encode, group_hash, without_empty
+from otero.alerting.notify.payload import encode, group_hash, without_empty
 from otero.alerting.notify.settings import (
     HttpUrl,
     ReceiverSettings,

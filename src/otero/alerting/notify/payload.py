@@ -1,34 +1,31 @@
 """A notification as JSON, and the pieces of requests that several services share."""
 
 import hashlib
-import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import orjson
 
-from otero.alerting.notification import Notification
+from otero.alerting.notification import Notification, common
 from otero.alerting.template import Text
 from otero.errors import BadConfig
 from otero.model.alerts import Alert
 from otero.model.times import NEVER, rfc3339
 from otero.source import parse_yaml, plain
 
-_SPECIAL = re.compile(r"[\\.+*?()|\[\]{}^$]")
-
 
 def version_4(notification: Notification, max_alerts: int = 0, version: str = "4") -> dict[str, Any]:
     """The payload of Alertmanager's webhooks; of more than `max_alerts` alerts (0: no bound) the first ones.
 
-    https://prometheus.io/docs/alerting/latest/configuration/#webhook_config. As there, the receiver's name is quoted as a
-    regular expression (`web\\.hook`), and what alerts have in common is said of those that are sent.
+    https://prometheus.io/docs/alerting/latest/configuration/#webhook_config. As there, what alerts have in common is
+    said of those that are sent.
     """
     alerts = notification.alerts
     sent = alerts[:max_alerts] if max_alerts and len(alerts) > max_alerts else alerts
     now_ms = notification.now_ms
     written = [_alert(alert, now_ms) for alert in sent]
     return {
-        "receiver": _SPECIAL.sub(r"\\\g<0>", notification.receiver),
+        "receiver": notification.receiver_pattern,
         "status": "firing" if any(alert["status"] == "firing" for alert in written) else "resolved",
         "alerts": written,
         "groupLabels": dict(notification.group_labels),
@@ -52,16 +49,6 @@ def _alert(alert: Alert, now_ms: int) -> dict[str, Any]:
         "generatorURL": alert.generator_url,
         "fingerprint": f"{alert.fingerprint:016x}",
     }
-
-
-def common(sets: Sequence[Mapping[str, str]]) -> dict[str, str]:
-    """The pairs that all of them have."""
-    if not sets:
-        return {}
-    shared = dict(sets[0])
-    for other in sets[1:]:
-        shared = {name: value for name, value in shared.items() if other.get(name) == value}
-    return shared
 
 
 def group_hash(notification: Notification) -> str:
