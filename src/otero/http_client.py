@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import ipaddress
+import math
 import os
 import socket
 import ssl
@@ -12,6 +13,8 @@ import urllib.request
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -379,6 +382,30 @@ class HttpResponse:
     @property
     def content_type(self) -> str:
         return self.headers.get("Content-Type", "")
+
+    def retry_after_s(self, now_ms: int) -> float | None:
+        """How long `Retry-After` asks to wait, in seconds; None when it is absent or cannot be read.
+
+        A date is taken against the answer's own `Date`, where there is none against `now_ms` (RFC 9110, section 10.2.3).
+        """
+        value = self.headers.get("Retry-After", "").strip()
+        try:
+            seconds = float(value) if value[:1].isdigit() else self._until(value, now_ms)
+        except ValueError:
+            return None
+        return seconds if 0 <= seconds < math.inf else None
+
+    def _until(self, date: str, now_ms: int) -> float:
+        said = self.headers.get("Date")
+        now_s = now_ms / 1000 if said is None else _http_date_s(said)
+        return max(0.0, _http_date_s(date) - now_s)
+
+
+def _http_date_s(text: str) -> float:
+    """A date of a header in seconds since the epoch. Raises ValueError."""
+    moment = parsedate_to_datetime(text)
+    # One without a zone is UTC, as dates of HTTP are.
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
 class HttpClient:

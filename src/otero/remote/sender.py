@@ -8,7 +8,6 @@ very same requests go out. Nobody waits for a destination: beyond its bound it l
 
 import asyncio
 import contextlib
-import email.utils
 import hashlib
 import logging
 import time
@@ -30,6 +29,8 @@ _log = logging.getLogger(__name__)
 _MAX_CHUNK = 200_000
 _POLL_S = 0.2
 _MAX_ANSWER = 64 << 10
+_LONGEST_WAIT_S = 3600.0
+"""Whatever the other side asks for."""
 _USER_AGENT = "Otero/remote-write"
 
 
@@ -289,7 +290,7 @@ class Destination:
         text = f"HTTP status {status}: {response.body[:300].decode('utf-8', 'replace').strip()}"
         if status // 100 == 5 or (status == 429 and self._config.queue_config.retry_on_http_429):
             self._tell("away", text)
-            return _retry_after_s(response, self._clock)
+            return min(response.retry_after_s(self._clock.now_ms()) or 0.0, _LONGEST_WAIT_S)
         stored = min(_written(response), body.samples)
         metrics.SAMPLES.labels(*self._labels).inc(stored)
         metrics.FAILED.labels(*self._labels).inc(body.samples - stored)
@@ -331,16 +332,6 @@ class Destination:
         for body in self._maker.metadata(entries, config.max_samples_per_send):
             if await self._attempt(body) is not None:
                 return
-
-
-def _retry_after_s(response: HttpResponse, clock: Clock) -> float:
-    text = response.headers.get("Retry-After", "").strip()
-    if text.isascii() and text.isdigit():
-        return min(float(text), 3600.0)
-    with contextlib.suppress(ValueError, TypeError):
-        moment = email.utils.parsedate_to_datetime(text)
-        return min(max(moment.timestamp() - clock.now_ms() / 1000, 0.0), 3600.0)
-    return 0.0
 
 
 def _written(response: HttpResponse) -> int:

@@ -98,6 +98,7 @@ async def test_urls_that_are_none(url: str, receivers: Receivers) -> None:
         ({"Retry-After": "Sun, 22 Nov 2026 12:01:00 GMT", "Date": "today"}, None),
         ({"Retry-After": "Sun, 22 Nov 2026 12:01:00 GMT", "Date": "Sun, 22 Nov 2026 12:00:00 GMT"}, 60.0),
         ({"Retry-After": "Sun, 22 Nov 2026 11:00:00 GMT", "Date": "Sun, 22 Nov 2026 12:00:00 GMT"}, 0.0),
+        ({"Retry-After": "Sun, 22 Nov 2026 12:01:00 -0000", "Date": "Sun, 22 Nov 2026 12:00:00 GMT"}, 60.0),
         ({"Retry-After": "soon", "Date": "Sun, 22 Nov 2026 12:00:00 GMT"}, None),
         ({}, None),
     ],

@@ -4,9 +4,7 @@ An answer other than 2xx is a DeliveryError here; which of those may succeed lat
 (Alertmanager's notify.Retrier: 5xx always, others where the service means "not so fast" by them).
 """
 
-import math
 from collections.abc import Callable, Collection, Mapping, Sequence
-from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit
 
 from otero.alerting.notification import DeliveryError
@@ -113,7 +111,7 @@ class Client:
             + (f": {found}" if found else ""),
             retry=response.status >= 500 or response.status in retry_on,
             status=response.status,
-            retry_after_s=(pause_s or retry_after_s)(response),
+            retry_after_s=pause_s(response) if pause_s else response.retry_after_s(self.clock.now_ms()),
         )
 
     async def close(self) -> None:
@@ -162,23 +160,6 @@ def excerpt(response: HttpResponse) -> str:
     text = " ".join(response.body[: 4 * _MAX_EXCERPT].decode("utf-8", "replace").split())
     text = "".join(char for char in text if char.isprintable())
     return text if len(text) <= _MAX_EXCERPT else text[:_MAX_EXCERPT] + "…"
-
-
-def retry_after_s(response: HttpResponse) -> float | None:
-    """What `Retry-After` says, in seconds; a date is taken against the answer's own `Date`."""
-    value = response.headers.get("Retry-After", "").strip()
-    try:
-        seconds = float(value) if value[:1].isdigit() else _until(value, response)
-    except ValueError:
-        return None
-    return seconds if seconds is not None and 0 <= seconds < math.inf else None
-
-
-def _until(value: str, response: HttpResponse) -> float | None:
-    date = response.headers.get("Date")
-    if not value or not date:
-        return None
-    return max(0.0, (parsedate_to_datetime(value) - parsedate_to_datetime(date)).total_seconds())
 
 
 def _place(url: str) -> str:
